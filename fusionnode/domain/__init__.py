@@ -1,0 +1,1 @@
+"""Vocabulary: the values that cross chapter boundaries. numpy and the standard library only, no I/O."""

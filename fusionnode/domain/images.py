@@ -1,0 +1,62 @@
+"""Stacks of slices on their way to the screen, and what was done to them."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fusionnode.domain.grid import Grid
+from fusionnode.domain.motion import MotionEstimate
+from fusionnode.domain.terms import Unit
+from fusionnode.domain.volume import SourceFrame
+
+SliceStack: TypeAlias = NDArray[np.float32]
+"""float32 [slice, row, column] in [0, 1]."""
+
+RgbStack: TypeAlias = NDArray[np.uint8]
+"""uint8 [slice, row, column, 3], full-range sRGB."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """The values shown as black (``low``) and at full scale (``high``), in ``unit``; per volume, never per slice."""
+
+    low: float
+    high: float
+    unit: Unit
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedPair:
+    """Everything the fuse step needs: two stacks on the fixed grid, and how they came to be there.
+
+    Attributes:
+        fixed: windowed MRI, float32 [slice, row, column] in [0, 1].
+        moving: windowed functional series resampled onto the same grid, same shape and range;
+            0 where the moving series has no voxels.
+        covered: bool, same shape: True where the moving series has voxels.
+        fixed_sources: one per slice, in slice order.
+        moving_sources: every frame of the functional volume, in its own slice order.
+    """
+
+    fixed: SliceStack
+    moving: SliceStack
+    covered: NDArray[np.bool_]
+    grid: Grid
+    frame_of_reference_uid: str
+    moving_frame_of_reference_uid: str
+    fixed_window: Window
+    moving_window: Window
+    estimate: MotionEstimate
+    fixed_sources: tuple[SourceFrame, ...]
+    moving_sources: tuple[SourceFrame, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class FusedStack:
+    """The pictures, one per fixed slice, and the name@version of the fuser that made them."""
+
+    rgb: RgbStack
+    model: str

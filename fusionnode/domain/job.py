@@ -1,0 +1,124 @@
+"""A job: one pair on its way from two series to a stored fused series, and the table of moves it may make."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from fusionnode.domain.series import SeriesKey
+from fusionnode.domain.terms import Step
+from fusionnode.errors import TransitionForbidden
+
+
+class JobState(StrEnum):
+    """Where a job stands. The waiting states are claimable, the working states hold a lease."""
+
+    QUEUED = "queued"
+    PREPARING = "preparing"
+    PREPARED = "prepared"
+    FUSING = "fusing"
+    FUSED = "fused"
+    SENDING = "sending"
+    STORED = "stored"
+    REFUSED = "refused"
+    FAILED = "failed"
+    SUPERSEDED = "superseded"
+
+
+class JobEvent(StrEnum):
+    """What can happen to a job."""
+
+    CLAIMED = "claimed"
+    FINISHED = "finished"
+    DEFERRED = "deferred"
+    EXPIRED = "expired"
+    REFUSED = "refused"
+    FAILED = "failed"
+    RETRIED = "retried"
+    SUPERSEDED = "superseded"
+
+
+WAITING: dict[Step, JobState] = {
+    Step.PREPARE: JobState.QUEUED,
+    Step.FUSE: JobState.PREPARED,
+    Step.SEND: JobState.FUSED,
+}
+WORKING: dict[Step, JobState] = {
+    Step.PREPARE: JobState.PREPARING,
+    Step.FUSE: JobState.FUSING,
+    Step.SEND: JobState.SENDING,
+}
+DONE: dict[Step, JobState] = {
+    Step.PREPARE: JobState.PREPARED,
+    Step.FUSE: JobState.FUSED,
+    Step.SEND: JobState.STORED,
+}
+
+
+def _build_transitions() -> dict[tuple[JobState, JobEvent], JobState]:
+    table: dict[tuple[JobState, JobEvent], JobState] = {}
+    for step in Step:
+        waiting, working = WAITING[step], WORKING[step]
+        table[waiting, JobEvent.CLAIMED] = working
+        table[working, JobEvent.FINISHED] = DONE[step]
+        table[working, JobEvent.DEFERRED] = waiting
+        table[working, JobEvent.EXPIRED] = waiting
+        table[working, JobEvent.REFUSED] = JobState.REFUSED
+        table[working, JobEvent.FAILED] = JobState.FAILED
+        table[waiting, JobEvent.SUPERSEDED] = JobState.SUPERSEDED
+        table[working, JobEvent.SUPERSEDED] = JobState.SUPERSEDED
+    # A human may ask for another try; a refused or failed job starts again from its sources.
+    table[JobState.REFUSED, JobEvent.RETRIED] = JobState.QUEUED
+    table[JobState.FAILED, JobEvent.RETRIED] = JobState.QUEUED
+    return table
+
+
+TRANSITIONS = _build_transitions()
+
+
+def next_state(state: JobState, event: JobEvent) -> JobState:
+    """Return where ``event`` leads from ``state``.
+
+    Raises:
+        TransitionForbidden: the table has no such arrow.
+    """
+    try:
+        return TRANSITIONS[state, event]
+    except KeyError:
+        raise TransitionForbidden(
+            f"A job that is {state} cannot be {event}.", remedy="See `fusionnode jobs`.", state=state, job_event=event
+        ) from None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One pair under one version of one pipeline.
+
+    Attributes:
+        id: derived from what it fuses (`derive_job_id`), so that the same work is never queued twice.
+        moment: when the job was made (UTC); stamped on its outputs so that running twice gives the same bytes.
+        fence: grows with every claim; a result is kept only under the fence it was claimed with.
+        attempts: claims of the present step that ended neither finished nor refused.
+        supersedes: id of the job on an earlier generation of the same pair, or empty.
+        reason: why it was refused, deferred or failed, in words; empty otherwise.
+    """
+
+    id: str
+    pipeline: str
+    pipeline_version: str
+    fixed: SeriesKey
+    moving: SeriesKey
+    shared_frame: bool
+    state: JobState
+    moment: datetime
+    fence: int = 0
+    attempts: int = 0
+    supersedes: str = ""
+    reason: str = ""
+    error: str = ""
+
+
+def derive_job_id(pipeline: str, pipeline_version: str, fixed: SeriesKey, moving: SeriesKey) -> str:
+    """Return a 24-digit hexadecimal id that depends on nothing but the four arguments."""
+    text = "\x1f".join((pipeline, pipeline_version, str(fixed), str(moving)))
+    return hashlib.sha256(text.encode()).hexdigest()[:24]

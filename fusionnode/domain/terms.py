@@ -1,0 +1,39 @@
+"""The closed lists of words the other values are made of."""
+
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """The part a series plays in a pair: the MRI stays fixed, the functional series moves onto it."""
+
+    FIXED = "fixed"
+    MOVING = "moving"
+
+
+class Unit(StrEnum):
+    """What a voxel value means after rescaling (PS3.3 C.8.9.1 Units, extended by SUV)."""
+
+    ARBITRARY = "arbitrary"
+    BQML = "BQML"
+    SUVBW = "SUVbw"
+    CNTS = "CNTS"
+    PROPCPS = "PROPCPS"
+
+
+class SeriesState(StrEnum):
+    """Where a series stands on its way in; late slices reopen it under the next generation."""
+
+    RECEIVING = "receiving"
+    CANDIDATE = "candidate"
+    COMPLETE = "complete"
+    REOPENED = "reopened"
+    QUARANTINED = "quarantined"
+    IGNORED = "ignored"
+
+
+class Step(StrEnum):
+    """The three pieces of work of a job; each is also the name of a queue."""
+
+    PREPARE = "prepare"
+    FUSE = "fuse"
+    SEND = "send"

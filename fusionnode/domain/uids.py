@@ -1,0 +1,37 @@
+"""DICOM unique identifiers as distinct types, checked at the door and derived, never drawn."""
+
+import re
+import uuid
+from typing import NewType
+
+from fusionnode.errors import UidMalformed
+
+StudyInstanceUID = NewType("StudyInstanceUID", str)
+SeriesInstanceUID = NewType("SeriesInstanceUID", str)
+SopClassUID = NewType("SopClassUID", str)
+SopInstanceUID = NewType("SopInstanceUID", str)
+FrameOfReferenceUID = NewType("FrameOfReferenceUID", str)
+
+_COMPONENTS = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+")
+_NAMESPACE = uuid.UUID("6f1c3d1e-53a5-4d0f-9a7e-0e6d2f6b9c51")
+
+
+def parse_uid(text: str) -> str:
+    """Return ``text`` if it is a valid UID (PS3.5 section 9.1): digits and dots, at most 64 characters.
+
+    Raises:
+        UidMalformed: otherwise. The offending text is shortened and escaped in the message.
+    """
+    if len(text) > 64 or not _COMPONENTS.fullmatch(text):
+        raise UidMalformed(
+            f"{text[:80]!r} is not a DICOM UID.",
+            remedy="Ask the sender to follow PS3.5 section 9.1.",
+            uid=text[:80],
+        )
+    return text
+
+
+def derive_uid(*parts: str) -> str:
+    """Return the same UID for the same ``parts``, always: a name-based UUID under 2.25 (PS3.5 B.2)."""
+    name = "\x1f".join(parts)
+    return f"2.25.{uuid.uuid5(_NAMESPACE, name).int}"

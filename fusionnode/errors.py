@@ -1,0 +1,131 @@
+"""Every error fusionnode raises on purpose, as one tree, by what happens next.
+
+::
+
+    FusionNodeError
+    ├── Refused           the input is not acceptable; a human should know why; never retried
+    │   ├── DatasetUnreadable, UidMalformed, SeriesUnsupported, SeriesMixed, GeometryIrregular, UnitUnusable
+    │   ├── RegistrationImplausible, OverlapInsufficient
+    │   ├── CaptureInvalid
+    │   └── TransitionForbidden, JobUnknown
+    ├── Unavailable       the world is not ready; retried with back-off
+    │   ├── SpoolFull, SpoolFileMissing
+    │   ├── LeaseLost
+    │   └── DestinationUnreachable, DeliveryIncomplete
+    └── Misconfigured     stop at start-up and say what to change
+        ├── SettingsInvalid, PipelineInvalid
+        └── ModelUnknown, LedgerOutdated
+
+Anything else that escapes is a defect: the job fails loudly with its traceback.
+Facts travel as attributes (``error.facts``), so a report can print them and a test can check them.
+"""
+
+
+class FusionNodeError(Exception):
+    """Root of the tree. ``facts`` holds what was found where; ``remedy`` says what to do about it."""
+
+    def __init__(self, message: str, *, remedy: str = "", **facts: object) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+        self.facts = facts
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.remedy}".strip()
+
+    @property
+    def code(self) -> str:
+        """The class name: stable, searchable, safe to store and to show."""
+        return type(self).__name__
+
+
+class Refused(FusionNodeError):
+    """The input is not acceptable. Never retried; the reason is shown to a human."""
+
+
+class DatasetUnreadable(Refused):
+    """A file is no DICOM data set, is truncated, or lacks an attribute without which it cannot be used."""
+
+
+class UidMalformed(Refused):
+    """A UID breaks PS3.5 section 9.1."""
+
+
+class SeriesUnsupported(Refused):
+    """A series is of a kind that cannot become a volume (localizer, planar NM, mosaic, screenshot, ...)."""
+
+
+class SeriesMixed(Refused):
+    """A series holds several volumes (orientations, echoes, time slots) and no rule chooses one."""
+
+
+class GeometryIrregular(Refused):
+    """Slices are missing, duplicated, tilted or unevenly spaced, so they do not form a grid."""
+
+
+class UnitUnusable(Refused):
+    """Voxel values cannot be brought to a stated unit."""
+
+
+class RegistrationImplausible(Refused):
+    """The estimated motion is not one a head can make between two scans, or its quality is too poor."""
+
+
+class OverlapInsufficient(Refused):
+    """The two volumes do not cover enough common anatomy."""
+
+
+class CaptureInvalid(Refused):
+    """An object about to leave broke a rule of the Standard or of this project; nothing was sent."""
+
+
+class TransitionForbidden(Refused):
+    """A job was asked to go where the transition table has no arrow."""
+
+
+class JobUnknown(Refused):
+    """No job has this id."""
+
+
+class Unavailable(FusionNodeError):
+    """The world is not ready. Retried with back-off."""
+
+
+class SpoolFull(Unavailable):
+    """The spool's file system has less free space than the configured reserve."""
+
+
+class SpoolFileMissing(Unavailable):
+    """The ledger names a file that is not in the spool (a shared file system may be lagging)."""
+
+
+class LeaseLost(Unavailable):
+    """Another worker took this step over; whatever this one computed must not be kept."""
+
+
+class DestinationUnreachable(Unavailable):
+    """A destination refused, aborted or never answered the association."""
+
+
+class DeliveryIncomplete(Unavailable):
+    """A destination took some instances and refused others; only the others are tried again."""
+
+
+class Misconfigured(FusionNodeError):
+    """The installation is wrong. Stops at start-up and says what to change."""
+
+
+class SettingsInvalid(Misconfigured):
+    """The site file or an environment variable does not validate."""
+
+
+class PipelineInvalid(Misconfigured):
+    """One or more pipeline files do not validate; ``facts['mistakes']`` lists every one."""
+
+
+class ModelUnknown(Misconfigured):
+    """No fuser or network has this name."""
+
+
+class LedgerOutdated(Misconfigured):
+    """The database schema is older or newer than this version expects."""

@@ -1,0 +1,230 @@
+"""What the plot needs from the edges, as Protocols; `wiring` decides who fulfils them."""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+from pydicom import Dataset
+
+from fusionnode.domain.images import PreparedPair
+from fusionnode.domain.job import Job, JobEvent, JobState
+from fusionnode.domain.pair import Rejection
+from fusionnode.domain.series import InstanceHeader, Series, SeriesKey
+from fusionnode.domain.terms import SeriesState, Step
+
+
+class Arrival(StrEnum):
+    """What the ledger made of an instance it was shown."""
+
+    NEW = "new"
+    DUPLICATE = "duplicate"
+    CONFLICT = "conflict"
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One instance owed to one destination. ``path`` is relative to the spool's root."""
+
+    job_id: str
+    destination: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    path: str
+    attempts: int = 0
+    last_status: str = ""
+
+
+@dataclass(frozen=True)
+class DeliveryOutcome:
+    """What became of one C-STORE: ``status`` is the DIMSE status as four hexadecimal digits, or a word."""
+
+    delivery: Delivery
+    stored: bool
+    status: str
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """One durable file of the spool.
+
+    Attributes:
+        path: where it is now, absolute.
+        place: where it belongs once indexed, relative to the spool's root; what the ledger remembers.
+        sha256: of the data set bytes (file meta information left out), hexadecimal.
+    """
+
+    path: Path
+    place: str
+    sha256: str
+
+
+class Arrivals(Protocol):
+    """The instances the listener made durable and the ledger has not seen yet."""
+
+    def list_arrivals(self) -> Iterator[StoredFile]:
+        """Yield the files that wait to be indexed, oldest first."""
+
+    def settle_arrival(self, arrival: StoredFile) -> None:
+        """Move an indexed arrival to its place; safe to repeat, also after a crash in between."""
+
+    def quarantine_arrival(self, arrival: StoredFile, reason: str) -> None:
+        """Move an arrival that cannot be indexed aside, with the reason beside it; nothing is ever deleted."""
+
+    def list_places_in_flight(self) -> frozenset[str]:
+        """Places of the instances that still-open associations have sent so far."""
+
+
+class HeaderReader(Protocol):
+    """Reads the facts of a stored instance."""
+
+    def __call__(self, stored: StoredFile) -> InstanceHeader:
+        """Return the facts; ``path`` in them is ``stored.place``.
+
+        Raises:
+            DatasetUnreadable: it is not a usable DICOM instance.
+            UidMalformed: one of its UIDs is no UID.
+        """
+
+
+class Ledger(Protocol):
+    """The database: what arrived, what was decided, what is to be done. Every method is one transaction."""
+
+    def record_instance(self, header: InstanceHeader, seen_at: datetime) -> Arrival:
+        """Enter one instance; a new one in a closed series reopens it under the next generation."""
+
+    def list_series(self, states: Collection[SeriesState]) -> list[Series]:
+        """All series in one of ``states``, with their instances, ordered by UID."""
+
+    def find_series(self, key: SeriesKey) -> Series:
+        """The series as it stood in generation ``key.generation``."""
+
+    def set_series_state(self, key: SeriesKey, state: SeriesState, reason: str) -> bool:
+        """Set the state unless a later generation has begun meanwhile; returns whether it was set."""
+
+    def record_rejections(self, rejections: Sequence[Rejection], decided_at: datetime) -> None:
+        """Keep why series were not paired; the same reason for the same series is kept once."""
+
+    def list_rejections(self) -> list[Rejection]:
+        """Every recorded rejection, oldest first."""
+
+    def add_job(self, job: Job) -> bool:
+        """Enter a job; False when its id is known already."""
+
+    def find_job(self, job_id: str) -> Job:
+        """The job.
+
+        Raises:
+            JobUnknown: there is none.
+        """
+
+    def list_jobs(self, states: Collection[JobState] | None = None, limit: int = 1000) -> list[Job]:
+        """Jobs, newest first."""
+
+    def list_claimable(self, step: Step, now: datetime, limit: int = 1000) -> list[str]:
+        """Ids of jobs that wait for ``step`` and whose time has come, oldest first."""
+
+    def claim_job(
+        self, step: Step, now: datetime, lease_seconds: float, worker: str, job_id: str | None = None
+    ) -> Job | None:
+        """Take one waiting job (or exactly ``job_id``) by one conditional UPDATE; its fence grows by one.
+
+        Returns None when nothing is claimable, or when another worker was quicker.
+        """
+
+    def renew_lease(self, job: Job, now: datetime, lease_seconds: float) -> None:
+        """Prolong the lease.
+
+        Raises:
+            LeaseLost: the job was claimed again or moved on since.
+        """
+
+    def advance_job(
+        self,
+        job: Job,
+        event: JobEvent,
+        now: datetime,
+        cause: Exception | None = None,
+        not_before: datetime | None = None,
+    ) -> Job:
+        """Move a claimed job along the transition table, if and only if ``job.fence`` is still the current one.
+
+        ``cause`` fills ``reason`` and ``error``; ``not_before`` holds a deferred job back.
+
+        Raises:
+            LeaseLost: the fence has moved on.
+            TransitionForbidden: the table has no such arrow.
+        """
+
+    def retry_job(self, job_id: str, now: datetime) -> Job:
+        """Put a refused or failed job back at its beginning.
+
+        Raises:
+            JobUnknown, TransitionForbidden
+        """
+
+    def supersede_jobs(self, pipeline: str, fixed_uid: str, moving_uid: str, keep: str, now: datetime) -> list[str]:
+        """End every unfinished job of the pair other than ``keep``; return ids of all earlier jobs, newest first."""
+
+    def release_expired(self, now: datetime) -> list[Job]:
+        """Return every job whose lease ran out to its waiting state; the returned jobs are those released."""
+
+    def add_deliveries(self, deliveries: Iterable[Delivery]) -> None:
+        """Owe these instances to their destinations; known ones are left as they are."""
+
+    def list_undelivered(self, job_id: str) -> list[Delivery]:
+        """What is still owed for a job, in a stable order."""
+
+    def record_outcome(self, outcome: DeliveryOutcome, now: datetime) -> None:
+        """Account for one attempt at one instance."""
+
+    def count_deliveries(self, job_id: str) -> tuple[int, int]:
+        """(stored, owed in total) over all destinations of the job."""
+
+
+class SeriesSource(Protocol):
+    """Where the data sets of a series come from: the spool, or a folder."""
+
+    def read_series(self, key: SeriesKey, *, pixels: bool) -> list[Dataset]:
+        """All data sets of that generation, in any order; without pixel data when only headers are needed.
+
+        Raises:
+            SpoolFileMissing, DatasetUnreadable
+        """
+
+
+class PreparedStore(Protocol):
+    """Where a prepared pair waits between the prepare and the fuse step."""
+
+    def save_prepared(self, job: Job, prepared: PreparedPair) -> None:
+        """Write it so that it is visible whole or not at all."""
+
+    def load_prepared(self, job: Job) -> PreparedPair:
+        """Read it back.
+
+        Raises:
+            SpoolFileMissing: it is not there.
+        """
+
+    def discard_prepared(self, job: Job) -> None:
+        """Forget it; nothing happens when it is gone already."""
+
+
+class Outbox(Protocol):
+    """Where finished objects wait for the sender; visible whole or not at all."""
+
+    def publish(self, job: Job, objects: Sequence[Dataset]) -> list[tuple[Dataset, str]]:
+        """Write all objects, then make them visible at once; returns each with its path relative to the spool."""
+
+
+class Sender(Protocol):
+    """Carries instances to a destination."""
+
+    def send(self, destination: str, deliveries: Sequence[Delivery]) -> Iterator[DeliveryOutcome]:
+        """Send each instance over one association and yield what became of it.
+
+        Raises:
+            DestinationUnreachable: no association could be had, or it broke; what was yielded before stands.
+        """
