@@ -1,0 +1,1 @@
+"""Fusion (middle): two stacks of slices into one, and its colours. torch lives here, save in `cards` and `colour`."""

@@ -1,0 +1,158 @@
+"""Laws of colour: the luminance is the fused image, no uptake is grey, uptake is never grey."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from fusionnode.domain.images import RgbStack, SliceStack
+from fusionnode.fusion.colour import colourise, luminance, palette_table, show_uptake
+from fusionnode.pipeline.schema import Palette
+
+every_palette = pytest.mark.parametrize("palette", list(Palette))
+coloured_palettes = pytest.mark.parametrize("palette", [palette for palette in Palette if palette is not Palette.GREY])
+
+_STACK_PAIRS = st.tuples(st.just(2), st.integers(1, 2), st.integers(1, 12), st.integers(1, 12)).flatmap(
+    lambda shape: arrays.arrays(np.float32, shape, elements=st.floats(0, 1, width=32))
+)
+
+
+def _cross_levels(count: int = 256) -> tuple[SliceStack, SliceStack]:
+    """Every fused level (row) with every uptake (column)."""
+    levels = np.linspace(0, 1, count, dtype=np.float32)
+    fused, uptake = np.meshgrid(levels, levels, indexing="ij")
+    return fused[None], uptake[None]
+
+
+def _colourfulness(rgb: RgbStack) -> np.ndarray:
+    return np.ptp(rgb.astype(int), axis=-1)
+
+
+@every_palette
+@given(pair=_STACK_PAIRS)
+@settings(max_examples=40, deadline=None)
+def test_the_luminance_is_the_fused_image(palette: Palette, pair: np.ndarray) -> None:
+    fused, moving = pair
+
+    rgb = colourise(fused, moving, palette)
+
+    assert rgb.shape == (*fused.shape, 3)
+    assert rgb.dtype == np.uint8
+    np.testing.assert_allclose(luminance(rgb), fused, rtol=0, atol=0.51 / 255)
+
+
+@every_palette
+def test_the_luminance_is_right_for_every_level_with_every_uptake(palette: Palette) -> None:
+    fused, moving = _cross_levels()
+
+    np.testing.assert_allclose(luminance(colourise(fused, moving, palette)), fused, rtol=0, atol=0.51 / 255)
+
+
+@every_palette
+def test_without_uptake_the_picture_is_the_grey_mri(palette: Palette) -> None:
+    fused, _ = _cross_levels()
+
+    rgb = colourise(fused, np.zeros_like(fused), palette)
+
+    assert np.array_equal(rgb, np.repeat(np.rint(fused * 255).astype(np.uint8)[..., None], 3, axis=-1))
+
+
+@every_palette
+def test_black_and_white_stay_black_and_white(palette: Palette) -> None:
+    _, moving = _cross_levels()
+
+    assert not colourise(np.zeros_like(moving), moving, palette).any()
+    assert (colourise(np.ones_like(moving), moving, palette) == 255).all()
+
+
+@coloured_palettes
+def test_strong_uptake_is_never_grey_at_middle_luminance(palette: Palette) -> None:
+    """The palettes end in white, yet the hottest spot must not look like plain MRI."""
+    uptake = np.linspace(0.5, 1, 64, dtype=np.float32)[None, None]
+
+    rgb = colourise(np.full_like(uptake, 0.5), uptake, palette)
+
+    assert _colourfulness(rgb).min() > 60
+
+
+@pytest.mark.parametrize("palette", [Palette.HOT_IRON, Palette.HOT_METAL_BLUE, Palette.PET])
+def test_faint_uptake_gives_faint_colour(palette: Palette) -> None:
+    uptake = np.linspace(0, 0.25, 65, dtype=np.float32)[None, None]
+
+    colourfulness = _colourfulness(colourise(np.full_like(uptake, 0.5), uptake, palette))[0, 0]
+
+    assert (np.diff(colourfulness) >= -2).all()  # rounding of three channels
+    assert colourfulness[1] <= 3
+    assert colourfulness[-1] > 30
+
+
+@every_palette
+def test_brighter_fused_pixels_are_never_shown_darker(palette: Palette) -> None:
+    fused, moving = _cross_levels()
+
+    shown = luminance(colourise(fused, moving, palette))[0]
+
+    assert np.diff(shown, axis=0).min() >= 0
+
+
+@coloured_palettes
+def test_out_of_gamut_colour_is_paled_along_its_own_hue(palette: Palette) -> None:
+    """Clipping channel by channel would turn the hue; here the direction from grey stays."""
+    table = palette_table(palette)[128]
+    chroma = table - table @ [0.299, 0.587, 0.114]
+    fused = np.linspace(0.1, 0.9, 9, dtype=np.float32)[None, None]
+
+    rgb = colourise(fused, np.full_like(fused, 128 / 255), palette)[0, 0] / 255.0
+
+    shown = rgb - fused[0, 0][:, None]
+    cosine = shown @ chroma / np.linalg.norm(shown, axis=1) / np.linalg.norm(chroma)
+    assert cosine.min() > 0.99
+
+
+def test_grey_palette_adds_nothing() -> None:
+    fused, moving = _cross_levels(64)
+
+    assert not _colourfulness(colourise(fused, moving, Palette.GREY)).any()
+
+
+def test_shapes_that_differ_are_the_callers_defect() -> None:
+    with pytest.raises(ValueError, match="one fused value per uptake"):
+        colourise(np.zeros((1, 4, 4), np.float32), np.zeros((1, 4, 5), np.float32), Palette.PET)
+
+
+@every_palette
+def test_uptake_alone_runs_through_the_palette_from_black_to_white(palette: Palette) -> None:
+    ramp = (np.arange(256, dtype=np.float32) / 255)[None, None]
+
+    shown = show_uptake(ramp, palette)
+
+    assert shown.shape == (1, 1, 256, 3)
+    assert np.array_equal(shown[0, 0], np.rint(palette_table(palette) * 255).astype(np.uint8))
+    assert not shown[0, 0, 0].any()
+    assert (shown[0, 0, 255] == 255).all()
+
+
+@pytest.mark.parametrize("palette", [Palette.HOT_IRON, Palette.GREY])
+def test_more_uptake_is_shown_brighter(palette: Palette) -> None:
+    ramp = (np.arange(256, dtype=np.float32) / 255)[None, None]
+
+    assert np.diff(luminance(show_uptake(ramp, palette))[0, 0]).min() >= -1e-6
+
+
+def test_the_palettes_are_the_standards_own() -> None:
+    """PS3.6 annex B.1: single entries, to tell the four apart."""
+    entries = {palette: np.rint(palette_table(palette)[128] * 255).tolist() for palette in Palette}
+
+    assert entries == {
+        Palette.HOT_IRON: [255, 0, 0],
+        Palette.PET: [128, 0, 255],
+        Palette.HOT_METAL_BLUE: [116, 17, 97],
+        Palette.PET_20_STEP: [80, 192, 80],
+        Palette.GREY: [128, 128, 128],
+    }
+
+
+def test_a_palette_cannot_be_painted_over() -> None:
+    with pytest.raises(ValueError, match="read-only"):
+        palette_table(Palette.PET)[0, 0] = 1
