@@ -1,0 +1,188 @@
+"""One stored image plane: where it lies, how its values are scaled, where its pixels are (middle)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset
+from pydicom.multival import MultiValue
+
+from fusionnode.domain.volume import SourceFrame
+from fusionnode.errors import DatasetUnreadable, GeometryIrregular, SeriesUnsupported
+
+# What tells volumes apart that share their slice positions.
+_TRAITS = (
+    "EchoTime",
+    "EchoNumbers",
+    "InversionTime",
+    "TemporalPositionIdentifier",
+    "TriggerTime",
+    "DiffusionBValue",
+    "FrameReferenceTime",
+    "AcquisitionNumber",
+    "ImageType",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """One plane of a series, from a single-frame object or from one frame of a multi-frame object.
+
+    Attributes:
+        ds: the data set that holds the pixels.
+        position_mm: (3,) centre of the first voxel, LPS mm (PS3.3 C.7.6.2.1.1).
+        orientation: direction cosines of the row, then of the column.
+        spacing_mm: distance between rows, then between columns.
+        slope, intercept: stored value to rescaled value; ``slope`` is None where the object has none.
+        traits: attributes that may tell this plane from another one at the same position.
+    """
+
+    ds: Dataset
+    source: SourceFrame
+    position_mm: NDArray[np.float64]
+    orientation: tuple[float, ...]
+    spacing_mm: tuple[float, float]
+    slope: float | None = None
+    intercept: float = 0.0
+    traits: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, columns)."""
+        return int(self.ds.Rows), int(self.ds.Columns)
+
+    @property
+    def name(self) -> str:
+        """SOP Instance UID, with the frame number where there is one."""
+        frame = self.source.frame_number
+        return self.source.sop_instance_uid if frame is None else f"{self.source.sop_instance_uid} frame {frame}"
+
+
+def read_plane(ds: Dataset) -> Plane:
+    """Read a classic single-frame MR or PET instance.
+
+    Raises:
+        SeriesUnsupported: it is a localizer, a mosaic, a projection or has several frames.
+        GeometryIrregular: position, orientation or spacing is missing.
+        DatasetUnreadable: an attribute does not hold numbers.
+    """
+    _refuse_odd_kinds(ds)
+    return make_plane(ds, ds, find_source(ds), {name: str(ds[name].value) for name in _TRAITS if name in ds})
+
+
+def make_plane(ds: Dataset, place: Dataset, source: SourceFrame, traits: Mapping[str, str]) -> Plane:
+    """Build a plane whose geometry and rescale attributes are all found in ``place``."""
+    slope = read_numbers(place, "RescaleSlope", 1)
+    intercept = read_numbers(place, "RescaleIntercept", 1)
+    return Plane(
+        ds=ds,
+        source=source,
+        position_mm=np.asarray(demand_geometry(place, "ImagePositionPatient", 3), dtype=np.float64),
+        orientation=demand_geometry(place, "ImageOrientationPatient", 6),
+        spacing_mm=demand_spacing_mm(place),
+        slope=slope[0] if slope else None,
+        intercept=intercept[0] if intercept else 0.0,
+        traits=traits,
+    )
+
+
+def find_source(ds: Dataset, frame_number: int | None = None) -> SourceFrame:
+    """Name the stored image a plane comes from."""
+    return SourceFrame(str(ds.SOPClassUID), str(ds.SOPInstanceUID), frame_number)
+
+
+def count_frames(ds: Dataset) -> int:
+    """Return Number of Frames, 1 where it is absent."""
+    numbers = read_numbers(ds, "NumberOfFrames", 1)
+    return int(numbers[0]) if numbers else 1
+
+
+def demand_spacing_mm(place: Dataset) -> tuple[float, float]:
+    """Return Pixel Spacing (rows, columns).
+
+    Raises:
+        GeometryIrregular: it is missing or not positive.
+    """
+    rows_mm, columns_mm = demand_geometry(place, "PixelSpacing", 2)
+    if min(rows_mm, columns_mm) <= 0:
+        raise GeometryIrregular(
+            f"PixelSpacing {rows_mm} x {columns_mm} mm is not positive.",
+            remedy="Ask the scanner's vendor why.",
+            spacing_mm=(rows_mm, columns_mm),
+        )
+    return rows_mm, columns_mm
+
+
+def demand_geometry(place: Dataset, keyword: str, count: int) -> tuple[float, ...]:
+    """Return ``count`` numbers.
+
+    Raises:
+        GeometryIrregular: they are missing.
+        DatasetUnreadable: they are not numbers, or not that many.
+    """
+    numbers = read_numbers(place, keyword, count)
+    if numbers is None:
+        raise GeometryIrregular(
+            f"{keyword} is missing, so the slices cannot be placed in the patient.",
+            remedy="Send a reconstruction with patient geometry.",
+            keyword=keyword,
+        )
+    return numbers
+
+
+def read_numbers(ds: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
+    """Return the ``count`` finite numbers of an attribute, or None where it is absent or empty.
+
+    Raises:
+        DatasetUnreadable: it holds something else.
+    """
+    try:
+        value = ds.get(keyword)
+        if value is None or value == "" or (isinstance(value, MultiValue) and len(value) == 0):
+            return None
+        items = list(value) if isinstance(value, list | tuple | MultiValue) else [value]
+        numbers = tuple(float(item) for item in items)
+    except (TypeError, ValueError, OverflowError) as cause:
+        raise _make_unreadable(keyword) from cause
+    if len(numbers) != count or not np.isfinite(numbers).all():
+        raise _make_unreadable(keyword)
+    return numbers
+
+
+def _make_unreadable(keyword: str) -> DatasetUnreadable:
+    return DatasetUnreadable(
+        f"{keyword} does not hold the numbers the Standard asks for.", remedy="Ask the sender.", keyword=keyword
+    )
+
+
+def _refuse_odd_kinds(ds: Dataset) -> None:
+    words = {str(word).upper() for word in _list_words(ds, "ImageType")}
+    words |= {f"SERIES {str(word).upper()}" for word in _list_words(ds, "SeriesType")[1:]}
+    odd = {
+        "LOCALIZER": "a localizer",
+        "MOSAIC": "a mosaic of many slices in one picture",
+        "PROJECTION IMAGE": "a projection",
+        "SERIES REPROJECTION": "a projection",
+    }
+    for word, kind in odd.items():
+        if word in words:
+            raise SeriesUnsupported(
+                f"The series is {kind}, which is no volume as stored.",
+                remedy="Exclude it in the pipeline, or send the reconstructed slices.",
+                sop_instance_uid=str(ds.SOPInstanceUID),
+                image_type=word,
+            )
+    if count_frames(ds) != 1:
+        raise SeriesUnsupported(
+            "A classic MR or PET object holds several frames, which its class does not allow.",
+            remedy="Send single-frame or enhanced objects.",
+            sop_instance_uid=str(ds.SOPInstanceUID),
+        )
+
+
+def _list_words(ds: Dataset, keyword: str) -> list[str]:
+    value = ds.get(keyword)
+    if value is None:
+        return []
+    return [value] if isinstance(value, str) else list(value)

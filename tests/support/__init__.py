@@ -1,0 +1,1 @@
+"""What several chapters' tests share: plain makers and writers, no fixtures."""

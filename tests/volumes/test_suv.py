@@ -1,0 +1,115 @@
+from collections.abc import Callable
+
+import pytest
+from pydicom import Dataset
+
+from fusionnode.volumes.suv import measure_suv
+from tests.support.datasets import Layout, Uptake, make_pt_series
+
+LAYOUT = Layout(slices=2, rows=4, columns=4)
+HALF_LIFE_SECONDS = 6586.2
+
+
+def _make(uptake: Uptake) -> list[Dataset]:
+    return make_pt_series(LAYOUT, uptake=uptake)
+
+
+def _expect(waited_seconds: float) -> float:
+    return 70_000 / (185e6 * 0.5 ** (waited_seconds / HALF_LIFE_SECONDS))
+
+
+def test_dose_decays_from_injection_to_the_start_of_the_series() -> None:
+    found = measure_suv(_make(Uptake(injection_time="091700.00", series_time="100200.00")))
+    assert found.factor == pytest.approx(_expect(45 * 60), rel=1e-12)
+    assert found.note == ""
+
+
+def test_one_half_life_doubles_the_factor() -> None:
+    early = measure_suv(_make(Uptake(injection_time="100000", series_time="100000", half_life_seconds=3600)))
+    late = measure_suv(_make(Uptake(injection_time="090000", series_time="100000", half_life_seconds=3600)))
+    assert early.factor == pytest.approx(70_000 / 185e6)
+    assert late.factor == pytest.approx(2 * 70_000 / 185e6)
+
+
+def test_values_corrected_to_administration_need_no_times() -> None:
+    found = measure_suv(_make(Uptake(decay_correction="ADMIN", injection_time="")))
+    assert found.factor == pytest.approx(70_000 / 185e6)
+
+
+def test_injection_before_midnight() -> None:
+    found = measure_suv(_make(Uptake(injection_time="235000", series_time="002000", acquisition_time="002000")))
+    assert found.factor == pytest.approx(_expect(30 * 60))
+
+
+def test_injection_datetime_outranks_the_time_of_day() -> None:
+    uptake = Uptake(injection_time="010000", injection_datetime="20240305093200.00")
+    assert measure_suv(_make(uptake)).factor == pytest.approx(_expect(30 * 60))
+
+
+def test_offset_of_the_injection_datetime_is_no_obstacle() -> None:
+    uptake = Uptake(injection_datetime="20240305093200.00+0100")
+    assert measure_suv(_make(uptake)).factor == pytest.approx(_expect(30 * 60))
+
+
+def test_series_stamped_after_the_scan_uses_the_earliest_acquisition_and_says_so() -> None:
+    datasets = _make(Uptake(series_time="180000", acquisition_time="101700"))
+    datasets[1].AcquisitionTime = "100200"
+    found = measure_suv(datasets)
+    assert found.factor == pytest.approx(_expect(45 * 60))
+    assert "acquisition time" in found.note
+
+
+@pytest.mark.parametrize(
+    ("uptake", "reason"),
+    [
+        (Uptake(weight_kg=None), "PatientWeight is missing"),
+        (Uptake(weight_kg=0), "PatientWeight 0"),
+        (Uptake(weight_kg=70000), "PatientWeight 70000"),
+        (Uptake(dose_bq=None), "RadionuclideTotalDose is missing"),
+        (Uptake(dose_bq=185), "RadionuclideTotalDose 185"),
+        (Uptake(half_life_seconds=None), "RadionuclideHalfLife is missing"),
+        (Uptake(half_life_seconds=0), "RadionuclideHalfLife 0"),
+        (Uptake(injection_time=""), "RadiopharmaceuticalStartTime is missing"),
+        (Uptake(injection_datetime="20240305120000"), "after the scan"),
+        (Uptake(injection_datetime="20240301120000"), "half-lives after"),
+        (Uptake(decay_correction="NONE"), "DecayCorrection is NONE"),
+    ],
+)
+def test_doubt_leaves_the_unit_and_says_why(uptake: Uptake, reason: str) -> None:
+    found = measure_suv(_make(uptake))
+    assert found.factor is None
+    assert reason in found.note
+
+
+def _drop_decay(ds: Dataset) -> None:
+    ds.CorrectedImage = ["ATTN"]
+
+
+def _drop_attenuation(ds: Dataset) -> None:
+    ds.CorrectedImage = "DECY"
+
+
+def _drop_drug(ds: Dataset) -> None:
+    del ds.RadiopharmaceuticalInformationSequence
+
+
+def _drop_times(ds: Dataset) -> None:
+    ds.SeriesTime = ds.AcquisitionTime = ""
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (_drop_decay, "decay was corrected"),
+        (_drop_attenuation, "attenuation was corrected"),
+        (_drop_drug, "0 radiopharmaceuticals"),
+        (_drop_times, "neither series nor acquisition time"),
+    ],
+)
+def test_damaged_header_leaves_the_unit_and_says_why(damage: Callable[[Dataset], None], reason: str) -> None:
+    datasets = _make(Uptake())
+    for ds in datasets:
+        damage(ds)
+    found = measure_suv(datasets)
+    assert found.factor is None
+    assert reason in found.note
