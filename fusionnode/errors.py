@@ -4,17 +4,18 @@
 
     FusionNodeError
     ├── Refused           the input is not acceptable; a human should know why; never retried
-    │   ├── DatasetUnreadable, UidMalformed, SeriesUnsupported, SeriesMixed, GeometryIrregular, UnitUnusable
+    │   ├── DatasetUnreadable, UidMalformed, SeriesUnsupported, SeriesMixed, GeometryIrregular, UnitUnusable,
+    │   │     ContrastMissing
     │   ├── RegistrationImplausible, OverlapInsufficient
     │   ├── CaptureInvalid
-    │   └── TransitionForbidden, JobUnknown
+    │   └── TransitionForbidden, JobUnknown, SeriesUnknown, OutputOccupied
     ├── Unavailable       the world is not ready; retried with back-off
     │   ├── SpoolFull, SpoolFileMissing
-    │   ├── LeaseLost
+    │   ├── LeaseLost, LedgerUnavailable
     │   └── DestinationUnreachable, DeliveryIncomplete
     └── Misconfigured     stop at start-up and say what to change
         ├── SettingsInvalid, PipelineInvalid
-        └── ModelUnknown, LedgerOutdated
+        └── ModelUnknown, ModelUnavailable, LedgerOutdated
 
 Anything else that escapes is a defect: the job fails loudly with its traceback.
 Facts travel as attributes (``error.facts``), so a report can print them and a test can check them.
@@ -67,6 +68,10 @@ class UnitUnusable(Refused):
     """Voxel values cannot be brought to a stated unit."""
 
 
+class ContrastMissing(Refused):
+    """A volume holds no two values that could be told apart in a picture."""
+
+
 class RegistrationImplausible(Refused):
     """The estimated motion is not one a head can make between two scans, or its quality is too poor."""
 
@@ -87,6 +92,14 @@ class JobUnknown(Refused):
     """No job has this id."""
 
 
+class SeriesUnknown(Refused):
+    """No series has this UID, or it never had this generation."""
+
+
+class OutputOccupied(Refused):
+    """The output folder holds something already, and nothing is ever overwritten."""
+
+
 class Unavailable(FusionNodeError):
     """The world is not ready. Retried with back-off."""
 
@@ -101,6 +114,10 @@ class SpoolFileMissing(Unavailable):
 
 class LeaseLost(Unavailable):
     """Another worker took this step over; whatever this one computed must not be kept."""
+
+
+class LedgerUnavailable(Unavailable):
+    """The database did not answer, hung up, or stayed locked for too long."""
 
 
 class DestinationUnreachable(Unavailable):
@@ -125,6 +142,10 @@ class PipelineInvalid(Misconfigured):
 
 class ModelUnknown(Misconfigured):
     """No fuser or network has this name."""
+
+
+class ModelUnavailable(Misconfigured):
+    """A network is known but cannot run: its trained weights are missing, broken or another network's."""
 
 
 class LedgerOutdated(Misconfigured):

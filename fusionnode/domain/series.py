@@ -5,6 +5,41 @@ from datetime import datetime
 
 from fusionnode.domain.terms import SeriesState
 
+INDEXED_ATTRIBUTES: frozenset[str] = frozenset(
+    {
+        "AttenuationCorrectionMethod",
+        "BodyPartExamined",
+        "BurnedInAnnotation",
+        "ConcatenationUID",
+        "ContrastBolusAgent",
+        "CorrectedImage",
+        "DiffusionBValue",
+        "EchoTime",
+        "ImageType",
+        "InversionTime",
+        "MRAcquisitionType",
+        "Manufacturer",
+        "ManufacturerModelName",
+        "PhotometricInterpretation",
+        "ProtocolName",
+        "ReconstructionMethod",
+        "RepetitionTime",
+        "ScanningSequence",
+        "SequenceName",
+        "SequenceVariant",
+        "SeriesDescription",
+        "SeriesNumber",
+        "SeriesType",
+        "SliceThickness",
+        "SpacingBetweenSlices",
+        "StationName",
+        "StudyDescription",
+        "Units",
+    }
+)
+"""Keywords `InstanceHeader.attributes` may hold. A pipeline may ask for these and no others: a condition on an
+attribute that is never recorded would never exclude anything, without a word."""
+
 
 @dataclass(frozen=True)
 class PatientIdentity:
@@ -33,8 +68,8 @@ class InstanceHeader:
         orientation: Image Orientation (Patient), six direction cosines, or None.
         claimed_slices: the largest slice count any tag claims for the series, 0 where none does:
             (0054,0081) Number of Slices, (0020,1002) Images in Acquisition.
-        attributes: the remaining short text attributes a pipeline may ask for, by DICOM keyword; multi-valued
-            ones are joined with a backslash.
+        attributes: the `INDEXED_ATTRIBUTES` that are present, as text, by DICOM keyword; multi-valued ones are
+            joined with a backslash.
     """
 
     sop_class_uid: str
@@ -78,6 +113,7 @@ class Series:
         conflicts: SOP Instance UIDs that arrived a second time with other bytes; the first arrival is in
             ``instances``, the second is kept in the spool and not used.
         reason: why the series is in its state, in words; empty while receiving.
+        first_seen_at: when its first instance was indexed (UTC), or None where that was not recorded.
     """
 
     key: SeriesKey
@@ -85,6 +121,7 @@ class Series:
     instances: tuple[InstanceHeader, ...]
     conflicts: tuple[str, ...] = ()
     reason: str = ""
+    first_seen_at: datetime | None = None
 
     @property
     def head(self) -> InstanceHeader:

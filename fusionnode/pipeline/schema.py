@@ -1,12 +1,34 @@
 """A pipeline: *what* is fused with what, and how it shall look. Never hosts, ports, paths or secrets."""
 
+import re
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from fusionnode.domain.series import INDEXED_ATTRIBUTES
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=48)]
-Keyword = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Za-z0-9]*$", max_length=64)]
+
+
+def _check_keyword(keyword: str) -> str:
+    if keyword not in INDEXED_ATTRIBUTES:
+        raise ValueError(f"not an indexed attribute; one of {', '.join(sorted(INDEXED_ATTRIBUTES))}")
+    return keyword
+
+
+def _check_expression(expression: str) -> str:
+    try:
+        re.compile(expression)
+    except re.error as error:
+        raise ValueError(f"not a regular expression ({error})") from None
+    return expression
+
+
+Keyword = Annotated[str, AfterValidator(_check_keyword)]
+Expression = Annotated[str, StringConstraints(min_length=1, max_length=300), AfterValidator(_check_expression)]
+# Printable ASCII without the backslash: a valid LO value under every Specific Character Set a source may have.
+Description = Annotated[str, StringConstraints(pattern=r"^[ -\[\]-~]+$", max_length=64)]
 
 
 class Palette(StrEnum):
@@ -20,15 +42,33 @@ class Palette(StrEnum):
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Condition(_Strict):
-    """One test on one attribute of a series, by DICOM keyword; matched case-insensitively as a regular expression."""
+    """One test on one attribute of a series, by DICOM keyword.
+
+    The expressions are searched for anywhere in the value, whatever the case; values of a multi-valued attribute are
+    joined with a backslash and an absent attribute reads as empty text. ``matches`` must be found in every instance of
+    the series, ``excludes`` in none. ``because`` is what an operator reads where the condition decided.
+    """
 
     attribute: Keyword
-    matches: str | None = None
-    excludes: str | None = None
+    matches: Expression | None = None
+    excludes: Expression | None = None
+    because: Annotated[str, StringConstraints(max_length=120)] = ""
+
+    @model_validator(mode="after")
+    def _require_a_test(self) -> Self:
+        if self.matches is None and self.excludes is None:
+            raise ValueError("a condition needs `matches`, `excludes` or both")
+        return self
+
+
+class Preference(Condition):
+    """A condition that need not hold; where it does, ``weight`` is added to the score."""
+
+    weight: float = Field(default=1, gt=0, le=10)
 
 
 class SeriesRule(_Strict):
@@ -37,20 +77,25 @@ class SeriesRule(_Strict):
     modality: tuple[Literal["MR", "PT", "NM"], ...] = Field(min_length=1)
     min_slices: int = Field(default=8, ge=1)
     where: tuple[Condition, ...] = ()
-    prefer: tuple[Condition, ...] = ()
+    prefer: tuple[Preference, ...] = Field(default=(), max_length=32)
 
 
 class Pairing(_Strict):
-    """When two series of one patient belong together (dicom.md section 3)."""
+    """When two series of one patient belong together (same patient first, then frame, study or date)."""
 
-    window_days: float = Field(default=30, ge=0)
-    hold_hours: float = Field(default=24, gt=0)
+    window_days: float = Field(default=30, ge=0, le=3660)
+    hold_hours: float = Field(default=24, gt=0, le=8784)
 
 
 class Registration(_Strict):
-    """Which preset estimates the motion, and what is still believed of its answer."""
+    """Which preset estimates the motion, and what is still believed of its answer.
+
+    ``where`` must hold for both series of a pair without a shared frame of reference, because only then is a motion
+    estimated: it keeps a preset away from anatomy it was not made for.
+    """
 
     preset: Literal["brain-rigid"] = "brain-rigid"
+    where: tuple[Condition, ...] = ()
     max_rotation_deg: float = Field(default=45, gt=0, le=180)
     max_displacement_mm: float = Field(default=150, gt=0)
     min_overlap: float = Field(default=0.3, ge=0, le=1)
@@ -62,6 +107,12 @@ class PercentileWindow(_Strict):
     low: float = Field(default=0.0, ge=0, lt=100)
     high: float = Field(default=99.8, gt=0, le=100)
 
+    @model_validator(mode="after")
+    def _require_an_extent(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError(f"`low` must lie below `high`, not {self.low:g} and {self.high:g}")
+        return self
+
 
 class Fusion(_Strict):
     """Which fuser runs, on what."""
@@ -69,13 +120,13 @@ class Fusion(_Strict):
     model: str = Field(default="laplacian", min_length=1)
     fixed_window: PercentileWindow = PercentileWindow(low=1.0, high=99.5)
     moving_window: PercentileWindow = PercentileWindow(low=0.0, high=99.8)
-    palette: Palette = Palette.HOT_IRON
+    palette: Palette = Palette.HOT_METAL_BLUE
 
 
 class Output(_Strict):
     """The words on the fused series."""
 
-    series_description: Annotated[str, StringConstraints(max_length=64)]
+    series_description: Description
     series_number: int = Field(default=9001, ge=1, le=99999)
 
 

@@ -1,0 +1,148 @@
+"""What joins a fixed and a moving series of one patient, or what stands between them (middle)."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import IntEnum
+
+from fusionnode.domain.series import PatientIdentity, Series, SeriesKey
+from fusionnode.pairing.patient import find_contradictions, is_placeholder, is_same_patient, merge_identities
+from fusionnode.pairing.select import Chosen, find_unmet
+from fusionnode.pipeline.schema import Pipeline
+
+
+class Link(IntEnum):
+    """What joins two series; a higher one is trusted more."""
+
+    WINDOW = 1
+    STUDY = 2
+    FRAME = 3
+
+
+LINK_WORDS = {
+    Link.WINDOW: "acquired within the time window",
+    Link.STUDY: "same study",
+    Link.FRAME: "same frame of reference",
+}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A series that fits a role, with what is needed to join it.
+
+    Attributes:
+        frame: its Frame of Reference UID; empty where it has none, or several.
+        study: its Study Instance UID; empty where its instances name several.
+        acquired_at: the earliest acquisition of its instances (UTC), or None.
+    """
+
+    chosen: Chosen
+    identity: PatientIdentity
+    frame: str
+    study: str
+    acquired_at: datetime | None
+
+    @property
+    def series(self) -> Series:
+        """The series itself."""
+        return self.chosen.series
+
+    @property
+    def key(self) -> SeriesKey:
+        """Of the series."""
+        return self.chosen.series.key
+
+    @property
+    def uid(self) -> str:
+        """Series Instance UID."""
+        return self.key.series_instance_uid
+
+
+@dataclass(frozen=True)
+class Bond:
+    """A fixed and a moving candidate that may be fused. ``days``: whole days between them, 0 unless WINDOW."""
+
+    fixed: Candidate
+    moving: Candidate
+    link: Link
+    days: int = 0
+
+
+@dataclass(frozen=True)
+class Obstacle:
+    """What stands between two series of one PatientID. Of several, the one of the highest ``weight`` is told."""
+
+    weight: int
+    words: str
+
+
+def make_candidate(chosen: Chosen) -> Candidate:
+    """Return the candidate for a series whose instances all name one patient."""
+    instances = chosen.series.instances
+    acquired = [in_utc(one.acquired_at) for one in instances if one.acquired_at is not None]
+    return Candidate(
+        chosen=chosen,
+        identity=merge_identities(one.patient for one in instances),
+        frame=_find_only(one.frame_of_reference_uid for one in instances),
+        study=_find_only(one.study_instance_uid for one in instances),
+        acquired_at=min(acquired, default=None),
+    )
+
+
+def join_candidates(
+    pipeline: Pipeline, fixed: Candidate, moving: Candidate, crowd: Iterable[PatientIdentity]
+) -> Bond | Obstacle:
+    """Return what joins two candidates of one PatientID, or what stands between them.
+
+    Args:
+        pipeline: its time window and the anatomy its registration was made for.
+        fixed: the MRI.
+        moving: the functional series.
+        crowd: every known identity with that PatientID, to tell an ambiguous one.
+    """
+    contradictions = find_contradictions(fixed.identity, moving.identity)
+    if contradictions:
+        words = f"same PatientID, but the {' and the '.join(contradictions)} contradicts: not taken for one patient"
+        return Obstacle(5, f"{words} ({_name_both(fixed, moving)})")
+    if fixed.frame and fixed.frame == moving.frame:
+        return Bond(fixed, moving, Link.FRAME)
+    for one in (fixed, moving):
+        if unmet := find_unmet(pipeline.registration.where, one.series):
+            return Obstacle(3, f"no shared frame of reference, and no motion may be estimated: {one.uid} {unmet}")
+    if fixed.study and fixed.study == moving.study:
+        return Bond(fixed, moving, Link.STUDY)
+    return _join_in_time(pipeline, fixed, moving, crowd)
+
+
+def in_utc(moment: datetime) -> datetime:
+    """Return ``moment`` with a zone; without one it is taken as UTC, which is a day wrong at most."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _find_only(values: Iterable[str]) -> str:
+    distinct = set(values)
+    return distinct.pop() if len(distinct) == 1 else ""
+
+
+def _name_both(fixed: Candidate, moving: Candidate) -> str:
+    return f"fixed {fixed.uid}, moving {moving.uid}"
+
+
+def _join_in_time(
+    pipeline: Pipeline, fixed: Candidate, moving: Candidate, crowd: Iterable[PatientIdentity]
+) -> Bond | Obstacle:
+    if is_placeholder(fixed.identity):
+        return Obstacle(4, "the PatientID is a placeholder, and neither frame of reference nor study is shared")
+    if any(is_same_patient(fixed.identity, one) != is_same_patient(moving.identity, one) for one in crowd):
+        words = (
+            "ambiguous patient: another series of this PatientID agrees with one of the two and contradicts the other"
+        )
+        return Obstacle(4, f"{words} ({_name_both(fixed, moving)})")
+    if fixed.acquired_at is None or moving.acquired_at is None:
+        undated = fixed if fixed.acquired_at is None else moving
+        return Obstacle(2, f"neither frame of reference nor study is shared, and {undated.uid} states no date")
+    distance = abs(fixed.acquired_at - moving.acquired_at)
+    if distance > timedelta(days=pipeline.pairing.window_days):
+        words = f"{distance.days} days apart, more than {pipeline.pairing.window_days:g}"
+        return Obstacle(1, f"{words} ({_name_both(fixed, moving)})")
+    return Bond(fixed, moving, Link.WINDOW, distance.days)

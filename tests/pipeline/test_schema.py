@@ -1,0 +1,105 @@
+"""What a pipeline may say: strict, frozen, and nothing that could never take effect."""
+
+import pytest
+from pydantic import ValidationError
+
+from fusionnode.domain.series import INDEXED_ATTRIBUTES
+from fusionnode.pipeline.schema import (
+    Condition,
+    Fusion,
+    Output,
+    Pairing,
+    PercentileWindow,
+    Pipeline,
+    Preference,
+    Registration,
+    SeriesRule,
+)
+
+MINIMAL = {
+    "name": "mr-pt",
+    "version": "1.0",
+    "fixed": {"modality": ["MR"]},
+    "moving": {"modality": ["PT"]},
+    "output": {"series_description": "Fused"},
+}
+
+
+def test_a_minimal_pipeline_has_safe_defaults() -> None:
+    pipeline = Pipeline.model_validate(MINIMAL)
+    assert pipeline.identifier == "mr-pt@1.0"
+    assert pipeline.destinations == ()
+    assert pipeline.registration == Registration()
+    assert pipeline.fusion == Fusion()
+
+
+@pytest.mark.parametrize("field", ["host", "port", "path", "password", "ae_title"])
+def test_a_pipeline_knows_no_hosts_ports_paths_or_secrets(field: str) -> None:
+    with pytest.raises(ValidationError, match="extra_forbidden"):
+        Pipeline.model_validate({**MINIMAL, field: "x"})
+
+
+def test_a_pipeline_cannot_be_changed() -> None:
+    pipeline = Pipeline.model_validate(MINIMAL)
+    with pytest.raises(ValidationError, match="frozen"):
+        pipeline.name = "other"
+
+
+@pytest.mark.parametrize("name", ["", "MR-PT", "mr_pt", "-mr", "mr-", "mr--pt", "../mr", "mr pt", "a" * 49])
+def test_names_that_could_not_be_a_path_or_a_tag_are_refused(name: str) -> None:
+    with pytest.raises(ValidationError):
+        Pipeline.model_validate({**MINIMAL, "name": name})
+
+
+def test_a_condition_needs_a_test() -> None:
+    with pytest.raises(ValidationError, match="needs `matches`, `excludes` or both"):
+        Condition(attribute="ImageType")
+
+
+@pytest.mark.parametrize("expression", ["(", "[a", "*", "(?P<n>a)(?P<n>b)"])
+@pytest.mark.parametrize("field", ["matches", "excludes"])
+def test_a_bad_regular_expression_is_refused(expression: str, field: str) -> None:
+    with pytest.raises(ValidationError, match="not a regular expression"):
+        Condition.model_validate({"attribute": "ImageType", field: expression})
+
+
+@pytest.mark.parametrize("attribute", ["PatientName", "PatientID", "imagetype", "", "Imagetype"])
+def test_an_attribute_that_is_not_indexed_is_refused(attribute: str) -> None:
+    assert attribute not in INDEXED_ATTRIBUTES
+    with pytest.raises(ValidationError, match="not an indexed attribute"):
+        Condition(attribute=attribute, matches="x")
+
+
+@pytest.mark.parametrize("weight", [0, -1, 10.5, float("nan"), float("inf")])
+def test_weights_stay_within_what_a_link_outweighs(weight: float) -> None:
+    with pytest.raises(ValidationError):
+        Preference(attribute="ImageType", matches="x", weight=weight)
+
+
+@pytest.mark.parametrize(("low", "high"), [(50, 50), (60, 40)])
+def test_a_window_has_an_extent(low: float, high: float) -> None:
+    with pytest.raises(ValidationError, match="`low` must lie below `high`"):
+        PercentileWindow(low=low, high=high)
+
+
+@pytest.mark.parametrize("window_days", [-1, float("inf"), float("nan"), 1e9])
+def test_time_windows_are_finite(window_days: float) -> None:
+    with pytest.raises(ValidationError):
+        Pairing(window_days=window_days)
+
+
+@pytest.mark.parametrize("modality", [[], ["CT"], ["MR", "CT"]])
+def test_only_modalities_that_can_be_fused(modality: list[str]) -> None:
+    with pytest.raises(ValidationError):
+        SeriesRule.model_validate({"modality": modality})
+
+
+@pytest.mark.parametrize("text", ["", "Fusión", "a\\b", "a\nb", "x" * 65])
+def test_a_description_is_valid_under_every_character_set(text: str) -> None:
+    with pytest.raises(ValidationError):
+        Output(series_description=text)
+
+
+def test_punctuation_is_allowed_in_a_description() -> None:
+    text = "Fused MR+PET [v1] (not for primary diagnosis) ~ 100%"
+    assert Output(series_description=text).series_description == text
