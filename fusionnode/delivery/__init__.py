@@ -1,0 +1,1 @@
+"""Finished objects leave the node: durable in the outbox first, then to their destinations (edge)."""
