@@ -1,0 +1,108 @@
+"""The words on the objects: what they are, how they were made, what they must not be used for (middle).
+
+Every text is printable ASCII without backslashes, so that it fits every character set a source may use. None
+of them contains patient data.
+"""
+
+import math
+import unicodedata
+
+from fusionnode.capture.identity import FusedIdentity
+from fusionnode.domain.images import PreparedPair, Window
+from fusionnode.domain.job import Job
+from fusionnode.domain.motion import MotionEstimate
+
+NOT_DIAGNOSTIC = "not for primary diagnosis"
+_NOTICE = f"fused display, {NOT_DIAGNOSTIC}"
+_LONG_STRING = 64
+_SHORT_TEXT = 1024
+_LONG_TEXT = 10240
+
+
+def describe_series(text: str) -> str:
+    """Return a Series Description (LO, at most 64 characters): the pipeline's words and the notice.
+
+    The notice is never shortened; the pipeline's words are, unless they already carry it.
+    """
+    words = _write_plainly(text)
+    if NOT_DIAGNOSTIC in words.lower() and "fused" in words.lower():
+        return _shorten(words, _LONG_STRING)
+    room = _LONG_STRING - len(_NOTICE) - len(" - ")
+    return f"{_shorten(words, room)} - {_NOTICE}" if words else _NOTICE
+
+
+def describe_derivation(prepared: PreparedPair, model: str, pipeline: str, software_version: str) -> str:
+    """Return a Derivation Description (ST, at most 1024 letters): fuser, transform and quality, pipeline, software."""
+    sentences = (
+        f"Fused by {model} from an MRI slice and the functional series resampled onto the MRI grid.",
+        describe_motion(prepared.estimate),
+        f"MRI shown from {_describe_window(prepared.fixed_window)},"
+        f" functional series from {_describe_window(prepared.moving_window)}.",
+        f"Pipeline {pipeline}.",
+        f"Software fusionnode {software_version}.",
+    )
+    return _shorten(_write_plainly(" ".join(sentences)), _SHORT_TEXT)
+
+
+def describe_motion(estimate: MotionEstimate) -> str:
+    """Return one sentence: how the motion was come by, how large it is (degrees, mm) and how good."""
+    words = f"Transform: {estimate.method} ({estimate.preset})" if estimate.preset else f"Transform: {estimate.method}"
+    size = (
+        f"rotation {estimate.motion.rotation_deg:.2f} deg, displacement {estimate.displacement_mm:.2f} mm at the centre"
+    )
+    quality = f"overlap {estimate.overlap:.2f}"
+    if not math.isnan(estimate.information):
+        quality += f", mutual information {estimate.information:.4f} nats"
+    if not math.isnan(estimate.information_at_start):
+        quality += f" ({estimate.information_at_start:.4f} before)"
+    return f"{words}, {size}, {quality}."
+
+
+def describe_motion_briefly(estimate: MotionEstimate) -> str:
+    """Return the size of the motion and its overlap as a Long String (at most 64 characters)."""
+    size = f"{estimate.motion.rotation_deg:.2f} deg, {estimate.displacement_mm:.2f} mm at the centre"
+    return _shorten(f"{size}, overlap {estimate.overlap:.2f}", _LONG_STRING)
+
+
+def describe_comments(job: Job, prepared: PreparedPair, slice_index: int) -> str:
+    """Return Image Comments (LT) of one slice: the notice, coverage, what it supersedes, and every warning."""
+    sentences = [
+        f"Fused display image, {NOT_DIAGNOSTIC}. Colours are not quantitative; read the source series.",
+        _describe_coverage(float(prepared.covered[slice_index].mean())),
+        _describe_superseded(job),
+        *prepared.estimate.warnings,
+        *prepared.notes,
+    ]
+    return _shorten(_write_plainly(" ".join(sentence for sentence in sentences if sentence)), _LONG_TEXT)
+
+
+def _describe_window(window: Window) -> str:
+    return f"{window.low:.6g} to {window.high:.6g} {window.unit}"
+
+
+def _describe_coverage(share: float) -> str:
+    if share == 0:
+        return "The functional series does not reach this slice: what is seen here is MRI alone."
+    if share < 1:
+        return f"The functional series covers {min(99, max(1, round(100 * share)))} % of this slice."
+    return ""
+
+
+def _describe_superseded(job: Job) -> str:
+    if not job.supersedes:
+        return ""
+    return f"Supersedes series {FusedIdentity(job.supersedes).series_uid}, which was made from fewer images."
+
+
+def _write_plainly(text: str) -> str:
+    """Drop accents, then whatever is not printable ASCII; a backslash would split the value in two (PS3.5 6.2)."""
+    letters = unicodedata.normalize("NFKD", text.replace("ß", "ss")).encode("ascii", "ignore").decode("ascii")
+    return " ".join("".join(c if c.isprintable() and c != "\\" else " " for c in letters).split())
+
+
+def _shorten(text: str, room: int) -> str:
+    """Cut at the last blank that fits, or hard where there is none in the second half."""
+    if len(text) <= room:
+        return text
+    cut = text[: room + 1].rfind(" ")
+    return text[: cut if cut > room // 2 else room].rstrip(" -,;")

@@ -1,0 +1,41 @@
+"""The UIDs of everything a job makes: derived, never drawn, so that a resend is the same object (middle)."""
+
+from dataclasses import dataclass
+
+from fusionnode.domain.uids import SeriesInstanceUID, SopInstanceUID, derive_uid
+
+
+@dataclass(frozen=True)
+class FusedIdentity:
+    """Every UID of the objects of one job; a function of ``job_id`` alone."""
+
+    job_id: str
+
+    @property
+    def series_uid(self) -> SeriesInstanceUID:
+        """Series Instance UID of the fused series."""
+        return SeriesInstanceUID(derive_uid("fused series", self.job_id))
+
+    @property
+    def registration_series_uid(self) -> SeriesInstanceUID:
+        """Series Instance UID of the Spatial Registration object's own series."""
+        return SeriesInstanceUID(derive_uid("registration series", self.job_id))
+
+    @property
+    def registration_uid(self) -> SopInstanceUID:
+        """SOP Instance UID of the Spatial Registration object."""
+        return SopInstanceUID(derive_uid("registration instance", self.job_id))
+
+    def slice_uid(self, index: int) -> SopInstanceUID:
+        """SOP Instance UID of the fused image of slice ``index`` (from 0)."""
+        return SopInstanceUID(derive_uid("fused instance", self.job_id, str(index)))
+
+
+def derive_device_uid(model: str) -> str:
+    """Return the Device UID of ``model`` (name@version): one for each version, the same at every site."""
+    return derive_uid("device", model)
+
+
+def derive_implementation_uid(software_version: str) -> str:
+    """Return the Implementation Class UID of this program in ``software_version`` (PS3.7 D.3.3.2)."""
+    return derive_uid("implementation", software_version)

@@ -1,0 +1,104 @@
+"""A contact sheet: MRI, functional series and fused picture side by side, one row for each plane (middle)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from fusionnode.domain.images import RgbStack
+
+_MARGIN = 8
+_BAND = 22
+_TEXT_SIZE = 13
+_BACKGROUND = (0, 0, 0)
+_INK = (230, 230, 230)
+_LETTER_INK = (255, 210, 80)
+
+
+@dataclass(frozen=True, eq=False)
+class SheetRow:
+    """One plane.
+
+    Attributes:
+        label: name of the plane, written above the row's first panel.
+        panels: one picture for each column of the sheet, uint8 [row, column, 3]; sizes may differ.
+        left: letter of the patient direction at the left edge of the panels (L, R, A, P, H, F), or empty.
+        right: the same at the right edge.
+    """
+
+    label: str
+    panels: tuple[RgbStack, ...]
+    left: str
+    right: str
+
+
+def render_contact_sheet(rows: Sequence[SheetRow], titles: Sequence[str]) -> RgbStack:
+    """Return the sheet, uint8 [row, column, 3]: panels centred in equal black cells, labelled, never rescaled.
+
+    ``titles`` stand above the columns, for example MRI, PET and Fused.
+
+    Raises:
+        ValueError: no rows, a row with another number of panels than titles, or a panel that is no RGB picture.
+    """
+    _require_panels(rows, titles)
+    height = max(panel.shape[0] for row in rows for panel in row.panels)
+    width = max(panel.shape[1] for row in rows for panel in row.panels)
+    size = (_MARGIN + len(titles) * (width + _MARGIN), _BAND + len(rows) * (_BAND + height + _MARGIN))
+    sheet = Image.new("RGB", size, _BACKGROUND)
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(_TEXT_SIZE)
+    for column, title in enumerate(titles):
+        draw.text((_MARGIN + column * (width + _MARGIN) + width / 2, _BAND / 2), title, _INK, font, anchor="mm")
+    for index, row in enumerate(rows):
+        top = _BAND + index * (_BAND + height + _MARGIN)
+        draw.text((_MARGIN, top + _BAND / 2), row.label, _INK, font, anchor="lm")
+        for column, panel in enumerate(row.panels):
+            corner = (_MARGIN + column * (width + _MARGIN), top + _BAND)
+            sheet.paste(Image.fromarray(_pad_panel(panel, height, width)), corner)
+            _draw_letters(draw, row, (*corner, width, height))
+    return np.asarray(sheet, dtype=np.uint8).copy()
+
+
+def encode_png(array: NDArray[np.uint8]) -> bytes:
+    """Return an RGB picture, uint8 [row, column, 3], as PNG; the same picture gives the same bytes."""
+    stream = BytesIO()
+    Image.fromarray(np.ascontiguousarray(array)).save(stream, format="PNG")
+    return stream.getvalue()
+
+
+def _require_panels(rows: Sequence[SheetRow], titles: Sequence[str]) -> None:
+    if not rows or not titles:
+        raise ValueError("a contact sheet needs at least one row and one column")
+    for row in rows:
+        if len(row.panels) != len(titles):
+            raise ValueError(f"row {row.label!r} has {len(row.panels)} panels for {len(titles)} columns")
+        for panel in row.panels:
+            if panel.ndim != 3 or panel.shape[2] != 3 or panel.dtype != np.uint8 or 0 in panel.shape:
+                raise ValueError(f"row {row.label!r} has a panel that is not uint8 [row, column, 3]")
+
+
+def _pad_panel(panel: RgbStack, height: int, width: int) -> RgbStack:
+    cell = np.zeros((height, width, 3), np.uint8)
+    top, left = (height - panel.shape[0]) // 2, (width - panel.shape[1]) // 2
+    cell[top : top + panel.shape[0], left : left + panel.shape[1]] = panel
+    return cell
+
+
+def _draw_letters(draw: ImageDraw.ImageDraw, row: SheetRow, cell: tuple[int, int, int, int]) -> None:
+    """At half height, just inside the edges of ``cell`` (left, top, width, height), dark-rimmed to show on white."""
+    left, top, width, height = cell
+    font = ImageFont.load_default(_TEXT_SIZE)
+    places = ((row.left, left + 3, "lm"), (row.right, left + width - 4, "rm"))
+    for letter, across, anchor in places:
+        draw.text(
+            (across, top + height / 2),
+            letter,
+            _LETTER_INK,
+            font,
+            anchor=anchor,
+            stroke_width=1,
+            stroke_fill=_BACKGROUND,
+        )

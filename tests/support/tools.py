@@ -1,0 +1,38 @@
+"""Finds programs that some tests need, and says loudly when they are missing."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from pydicom import Dataset, dcmwrite
+
+
+def require_tool(name: str) -> str:
+    """Return the path of program ``name``; skip the test without it, but fail where every tool is promised.
+
+    Tools are promised by ``CI=true`` or ``FUSIONNODE_REQUIRE_SERVICES=1``: there a missing one is a broken machine,
+    not a reason to test less.
+    """
+    path = shutil.which(name)
+    if path:
+        return path
+    reason = f"{name} is not installed"
+    if os.environ.get("CI") == "true" or os.environ.get("FUSIONNODE_REQUIRE_SERVICES") == "1":
+        pytest.fail(f"{reason}, though this environment promises it")
+    pytest.skip(reason)
+
+
+def validate_object(ds: Dataset, folder: Path) -> list[str]:
+    """Return what dciodvfy has to say about ``ds``, one line each; skip without it.
+
+    It names the kind of object it checked; a run that does not has checked nothing and fails.
+    """
+    tool = require_tool("dciodvfy")
+    path = folder / f"{ds.SOPInstanceUID}.dcm"
+    dcmwrite(path, ds, enforce_file_format=True)
+    spoken = subprocess.run([tool, "-new", str(path)], capture_output=True, text=True, check=False).stderr.splitlines()
+    kinds = [line for line in spoken if line in {"SCImage", "SpatialRegistration"}]
+    assert kinds, f"dciodvfy did not recognise the object: {spoken}"
+    return spoken
