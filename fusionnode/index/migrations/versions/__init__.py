@@ -1,0 +1,1 @@
+"""Edge: one file per change of the schema; a released one is never edited."""

@@ -1,0 +1,70 @@
+"""What is owed, and what became of it."""
+
+from dataclasses import replace
+
+import pytest
+
+from fusionnode.errors import JobUnknown
+from fusionnode.flow.ports import Delivery, DeliveryOutcome
+from fusionnode.index.store import SqlLedger
+from tests.support.ledgers import LATER, NOW, make_job
+
+JOB = make_job()
+
+
+@pytest.fixture
+def owed(ledger: SqlLedger) -> list[Delivery]:
+    ledger.add_job(JOB)
+    # Numbered against the order of publishing, so that sorting by UID would be noticed.
+    deliveries = [
+        Delivery(JOB.id, destination, "1.2.840.10008.5.1.4.1.1.7", f"1.2.{9 - number}", f"outbox/{number}.dcm")
+        for destination in ("ARCHIVE", "PACS")
+        for number in range(3)
+    ]
+    ledger.add_deliveries(deliveries)
+    return deliveries
+
+
+def test_all_is_owed_in_the_order_of_publishing(ledger: SqlLedger, owed: list[Delivery]) -> None:
+    assert ledger.list_undelivered(JOB.id) == owed
+    assert ledger.count_deliveries(JOB.id) == (0, 6)
+
+
+def test_one_that_is_stored_is_not_owed_any_more_whatever_becomes_of_the_others(
+    ledger: SqlLedger, owed: list[Delivery]
+) -> None:
+    ledger.record_outcome(DeliveryOutcome(owed[0], True, "0000"), NOW)
+    ledger.record_outcome(DeliveryOutcome(owed[1], False, "A700"), NOW)
+    assert ledger.list_undelivered(JOB.id) == [replace(owed[1], attempts=1, last_status="A700"), *owed[2:]]
+    assert ledger.count_deliveries(JOB.id) == (1, 6)
+
+
+def test_stored_stays_stored(ledger: SqlLedger, owed: list[Delivery]) -> None:
+    ledger.record_outcome(DeliveryOutcome(owed[0], True, "0000"), NOW)
+    ledger.record_outcome(DeliveryOutcome(owed[0], False, "A700"), LATER)
+    ledger.add_deliveries(owed)
+    assert ledger.count_deliveries(JOB.id) == (1, 6)
+    assert owed[0] not in ledger.list_undelivered(JOB.id)
+
+
+def test_attempts_are_counted_per_instance_and_destination(ledger: SqlLedger, owed: list[Delivery]) -> None:
+    for _ in range(3):
+        ledger.record_outcome(DeliveryOutcome(owed[4], False, "0122"), NOW)
+    assert [one.attempts for one in ledger.list_undelivered(JOB.id)] == [0, 0, 0, 0, 3, 0]
+
+
+def test_nothing_is_owed_for_an_unknown_job(ledger: SqlLedger, owed: list[Delivery]) -> None:
+    with pytest.raises(JobUnknown):
+        ledger.add_deliveries([replace(owed[0], sop_instance_uid="1.2.77"), replace(owed[0], job_id="nobody")])
+    assert ledger.count_deliveries(JOB.id) == (0, 6), "all or nothing"
+    assert ledger.count_deliveries("nobody") == (0, 0)
+    assert ledger.list_undelivered("nobody") == []
+
+
+@pytest.mark.parametrize("change", [{"job_id": "nobody"}, {"destination": "X"}, {"sop_instance_uid": "1.2.3"}])
+def test_an_outcome_of_what_was_never_owed_is_refused(
+    ledger: SqlLedger, owed: list[Delivery], change: dict[str, str]
+) -> None:
+    with pytest.raises(JobUnknown):
+        ledger.record_outcome(DeliveryOutcome(replace(owed[0], **change), True, "0000"), NOW)  # type: ignore[arg-type]
+    assert ledger.count_deliveries(JOB.id) == (0, 6)

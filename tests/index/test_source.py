@@ -1,0 +1,45 @@
+"""Data sets are read from where the ledger says they are."""
+
+from pathlib import Path
+
+import pytest
+
+from fusionnode.domain.series import SeriesKey
+from fusionnode.errors import DatasetUnreadable, SpoolFileMissing
+from tests.support.nodes import make_pair, open_test_node, queue_job
+
+
+def test_read_series_gives_every_data_set_with_or_without_pixels(tmp_path: Path) -> None:
+    node = open_test_node(tmp_path)
+    job = queue_job(node, tmp_path)
+    fixed, _ = make_pair()
+    whole = node.source.read_series(job.fixed, pixels=True)
+    headers = node.source.read_series(job.fixed, pixels=False)
+    pixels = {ds.SOPInstanceUID: ds.PixelData for ds in fixed}
+    assert {ds.SOPInstanceUID: ds.PixelData for ds in whole} == pixels
+    assert {ds.SOPInstanceUID for ds in headers} == set(pixels)
+    assert all("PixelData" not in ds for ds in headers)
+
+
+def test_read_series_with_a_file_gone_names_the_instance(tmp_path: Path) -> None:
+    node = open_test_node(tmp_path)
+    job = queue_job(node, tmp_path)
+    victim = node.ledger.find_series(job.fixed).instances[2]
+    (tmp_path / "spool" / victim.path).unlink()
+    with pytest.raises(SpoolFileMissing) as missing:
+        node.source.read_series(job.fixed, pixels=True)
+    assert missing.value.facts["sop_instance_uid"] == victim.sop_instance_uid
+
+
+def test_read_series_with_a_file_destroyed_is_refused(tmp_path: Path) -> None:
+    node = open_test_node(tmp_path)
+    job = queue_job(node, tmp_path)
+    victim = node.ledger.find_series(job.fixed).instances[2]
+    (tmp_path / "spool" / victim.path).write_bytes(b"\0" * 128 + b"DICM" + b"\xff" * 999)
+    with pytest.raises(DatasetUnreadable):
+        node.source.read_series(job.fixed, pixels=True)
+
+
+def test_read_series_of_an_unknown_series_is_told(tmp_path: Path) -> None:
+    with pytest.raises(Exception, match=r"1\.2\.3"):
+        open_test_node(tmp_path).source.read_series(SeriesKey("1.2.3", 1), pixels=False)
