@@ -118,7 +118,11 @@ class Job:
     error: str = ""
 
 
-def derive_job_id(pipeline: str, pipeline_version: str, fixed: SeriesKey, moving: SeriesKey) -> str:
-    """Return a 24-digit hexadecimal id that depends on nothing but the four arguments."""
-    text = "\x1f".join((pipeline, pipeline_version, str(fixed), str(moving)))
+def derive_job_id(pipeline: str, pipeline_version: str, fixed_content: str, moving_content: str) -> str:
+    """Return a 24-digit hexadecimal id that depends on nothing but the four arguments.
+
+    The contents (`Series.content`) rather than the generations, because a ledger rebuilt from the spool counts
+    generations anew, and two jobs of different content must never share the UIDs of their outputs.
+    """
+    text = "\x1f".join((pipeline, pipeline_version, fixed_content, moving_content))
     return hashlib.sha256(text.encode()).hexdigest()[:24]

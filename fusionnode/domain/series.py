@@ -1,5 +1,6 @@
 """What the headers of stored instances say, as plain facts that settle, select and match can reason about."""
 
+import hashlib
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -127,6 +128,12 @@ class Series:
     def head(self) -> InstanceHeader:
         """The instance that speaks for the series: the lowest SOP Instance UID, so that it never depends on order."""
         return min(self.instances, key=lambda instance: instance.sop_instance_uid)
+
+    @property
+    def content(self) -> str:
+        """Hexadecimal SHA-256 over the instances' own; the same for the same bytes in any order."""
+        digests = "".join(sorted(instance.sha256 for instance in self.instances))
+        return hashlib.sha256(digests.encode()).hexdigest()
 
     @property
     def frames(self) -> int:

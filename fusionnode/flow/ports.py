@@ -1,11 +1,12 @@
 """What the plot needs from the edges, as Protocols; `wiring` decides who fulfils them."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from pydicom import Dataset
 
@@ -14,6 +15,9 @@ from fusionnode.domain.job import Job, JobEvent, JobState
 from fusionnode.domain.pair import Rejection
 from fusionnode.domain.series import InstanceHeader, Series, SeriesKey
 from fusionnode.domain.terms import SeriesState, Step
+
+Narrator: TypeAlias = Callable[[str], AbstractContextManager[None]]
+"""``with narrate("register"): ...`` tells the step and keeps its seconds; made by `logs.StepClock`."""
 
 
 class Arrival(StrEnum):
@@ -98,6 +102,9 @@ class Ledger(Protocol):
     def list_series(self, states: Collection[SeriesState]) -> list[Series]:
         """All series in one of ``states``, with their instances, ordered by UID."""
 
+    def list_related(self, keys: Collection[SeriesKey]) -> list[Series]:
+        """All complete series of the patients (by Patient ID alone) whom ``keys`` belong to, ordered by UID."""
+
     def find_series(self, key: SeriesKey) -> Series:
         """The series as it stood in generation ``key.generation``."""
 
@@ -112,6 +119,9 @@ class Ledger(Protocol):
 
     def add_job(self, job: Job) -> bool:
         """Enter a job; False when its id is known already."""
+
+    def has_job(self, job_id: str) -> bool:
+        """Whether the job is known."""
 
     def find_job(self, job_id: str) -> Job:
         """The job.

@@ -1,0 +1,125 @@
+"""The plot of one pair: two series in, a fused series out. Reads like the story it is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydicom import Dataset
+
+from fusionnode.capture.build import CaptureRequest, build_captures
+from fusionnode.capture.registration_object import build_registration
+from fusionnode.capture.verify import verify_captures
+from fusionnode.domain.images import FusedStack, PreparedPair
+from fusionnode.domain.job import Job
+from fusionnode.domain.motion import MotionEstimate
+from fusionnode.domain.volume import Volume
+from fusionnode.flow.ports import Narrator
+from fusionnode.fusion.colour import colourise
+from fusionnode.fusion.fuse import Fuser, fuse_slices
+from fusionnode.pipeline.schema import Pipeline, Registration
+from fusionnode.registration.estimate import estimate_motion, trust_shared_frame
+from fusionnode.registration.plausible import require_plausible
+from fusionnode.registration.presets import PRESETS
+from fusionnode.registration.resample import resample_onto
+from fusionnode.slices.window import apply_window, choose_window
+from fusionnode.volumes.assemble import assemble_volume
+
+
+@dataclass(frozen=True)
+class PairSources:
+    """The data sets of both series, in any order; with or without pixel data, as the step needs."""
+
+    fixed: Sequence[Dataset]
+    moving: Sequence[Dataset]
+
+
+def prepare_pair(sources: PairSources, pipeline: Pipeline, narrate: Narrator) -> PreparedPair:
+    """Bring both series onto the fixed grid as two stacks in [0, 1], or refuse with the reason.
+
+    Raises:
+        Refused: any of its kinds, from reading to the plausibility of the motion.
+    """
+    with narrate("assemble"):
+        fixed = assemble_volume(sources.fixed)
+        moving = assemble_volume(sources.moving)
+    with narrate("register"):
+        estimate = _estimate_plausible_motion(fixed, moving, pipeline.registration)
+    with narrate("resample"):
+        resampled = resample_onto(moving, fixed.grid, estimate.motion, fixed.frame_of_reference_uid)
+    with narrate("window"):
+        fixed_limits, moving_limits = pipeline.fusion.fixed_window, pipeline.fusion.moving_window
+        fixed_window = choose_window(fixed.voxels, fixed.unit, fixed_limits.low, fixed_limits.high)
+        moving_window = choose_window(moving.voxels, moving.unit, moving_limits.low, moving_limits.high)
+        return PreparedPair(
+            fixed=apply_window(fixed.voxels, fixed_window),
+            moving=apply_window(resampled.volume.voxels, moving_window) * resampled.covered,
+            covered=resampled.covered,
+            grid=fixed.grid,
+            frame_of_reference_uid=fixed.frame_of_reference_uid,
+            moving_frame_of_reference_uid=moving.frame_of_reference_uid,
+            fixed_window=fixed_window,
+            moving_window=moving_window,
+            estimate=estimate,
+            fixed_sources=fixed.sources,
+            moving_sources=moving.sources,
+            notes=fixed.notes + moving.notes,
+        )
+
+
+def fuse_prepared(prepared: PreparedPair, pipeline: Pipeline, fuser: Fuser, narrate: Narrator) -> FusedStack:
+    """Fuse every slice pair and colour it: the fused luminance with the hue of the uptake."""
+    with narrate("fuse"):
+        luminance = fuse_slices(prepared.fixed, prepared.moving, fuser)
+    with narrate("colour"):
+        rgb = colourise(luminance, prepared.moving, pipeline.fusion.palette)
+    return FusedStack(rgb, fuser.card.identifier)
+
+
+def capture_fused(request: CaptureRequest, narrate: Narrator) -> list[Dataset]:
+    """Turn the pictures into DICOM objects, one per slice in slice order, and the registration object if one is due.
+
+    Raises:
+        CaptureInvalid: an object broke a rule; none may leave.
+    """
+    with narrate("capture"):
+        captures = build_captures(request)
+        registration = build_registration(request)
+    objects = captures if registration is None else [*captures, registration]
+    with narrate("verify"):
+        verify_captures(objects, request)
+    return objects
+
+
+@dataclass(frozen=True, eq=False)
+class FusedPair:
+    """What came of one pair: the stacks it was made from, the pictures, and the objects to store."""
+
+    prepared: PreparedPair
+    fused: FusedStack
+    objects: list[Dataset]
+
+
+def fuse_pair(job: Job, sources: PairSources, pipeline: Pipeline, fuser: Fuser, narrate: Narrator) -> FusedPair:
+    """The whole plot in one process. The workers run the same parts with a rest between the first and the second.
+
+    Raises:
+        Refused: with the reason; nothing was written.
+    """
+    prepared = prepare_pair(sources, pipeline, narrate)
+    fused = fuse_prepared(prepared, pipeline, fuser, narrate)
+    objects = capture_fused(CaptureRequest(job, pipeline, prepared, fused, sources.fixed, sources.moving), narrate)
+    return FusedPair(prepared, fused, objects)
+
+
+def _estimate_plausible_motion(fixed: Volume, moving: Volume, limits: Registration) -> MotionEstimate:
+    frame = fixed.frame_of_reference_uid
+    # A hybrid scanner's own frame of reference is better than any registration of ours (dicom.md section 3).
+    if frame and frame == moving.frame_of_reference_uid:
+        estimate = trust_shared_frame(fixed, moving)
+    else:
+        estimate = estimate_motion(fixed, moving, PRESETS[limits.preset])
+    return require_plausible(
+        estimate,
+        max_rotation_deg=limits.max_rotation_deg,
+        max_displacement_mm=limits.max_displacement_mm,
+        min_overlap=limits.min_overlap,
+    )

@@ -1,0 +1,95 @@
+"""The sweep on a real ledger and a real spool."""
+
+from datetime import timedelta
+from pathlib import Path
+
+from fusionnode.domain.job import JobState
+from fusionnode.domain.terms import SeriesState, Step
+from fusionnode.wiring import build_sweeper
+from tests.support.nodes import MOMENT, make_pair, open_test_node, put_in_spool, queue_job
+
+
+def test_an_empty_spool_is_swept_in_peace(tmp_path: Path) -> None:
+    report = build_sweeper(open_test_node(tmp_path)).sweep(MOMENT, 0.0)
+    assert (report.indexed, report.quarantined, report.queued) == (0, 0, ())
+
+
+def test_a_file_that_is_no_dicom_is_set_aside_with_its_reason_and_nothing_else_suffers(tmp_path: Path) -> None:
+    node = open_test_node(tmp_path)
+    fixed, _ = make_pair()
+    put_in_spool(node, fixed, tmp_path / "scratch")
+    garbage = node.spool.incoming / "garbage"
+    garbage.write_bytes(b"\0" * 128 + b"DICM" + b"garbage" * 50)
+    node.spool.accept(garbage, "1.2.3", "0" * 64)
+    report = build_sweeper(node).sweep(MOMENT, 0.0)
+    assert (report.indexed, report.quarantined) == (len(fixed), 1)
+    aside = [path.name for path in (tmp_path / "spool" / "quarantine").iterdir()]
+    assert any(name.endswith(".reason.txt") for name in aside)
+    assert any(not name.endswith(".reason.txt") for name in aside)
+
+
+def test_a_pair_is_queued_once_however_often_it_is_swept(tmp_path: Path) -> None:
+    node = open_test_node(tmp_path)
+    job = queue_job(node, tmp_path)
+    again = build_sweeper(node)
+    assert [again.sweep(MOMENT + timedelta(days=day), 1000.0 * day).queued for day in range(3)] == [(), (), ()]
+    assert [one.id for one in node.ledger.list_jobs()] == [job.id]
+
+
+def test_a_sweeper_that_starts_later_finds_the_pair_all_the_same(tmp_path: Path) -> None:
+    node = open_test_node(tmp_path)
+    fixed, moving = make_pair()
+    put_in_spool(node, [*fixed, *moving], tmp_path / "scratch")
+    first = build_sweeper(node)
+    first.pipelines = {}
+    for second in range(5):
+        first.sweep(MOMENT, 10.0 * second)
+    assert len(node.ledger.list_series((SeriesState.COMPLETE,))) == 2
+    assert len(build_sweeper(node).sweep(MOMENT, 0.0).queued) == 1
+
+
+def test_the_same_bytes_again_change_nothing(tmp_path: Path) -> None:
+    node = open_test_node(tmp_path)
+    queue_job(node, tmp_path)
+    fixed, _ = make_pair()
+    put_in_spool(node, fixed, tmp_path / "again")
+    sweeper = build_sweeper(node)
+    for second in range(4):
+        assert sweeper.sweep(MOMENT, 100.0 * second).queued == ()
+    assert {series.key.generation for series in node.ledger.list_series((SeriesState.COMPLETE,))} == {1}
+
+
+def test_other_content_under_the_same_uid_is_never_fused(tmp_path: Path) -> None:
+    node = open_test_node(tmp_path)
+    fixed, moving = make_pair()
+    put_in_spool(node, [*fixed, *moving], tmp_path / "scratch")
+    fixed[4].PixelData = bytes(len(fixed[4].PixelData))
+    put_in_spool(node, fixed[4:5], tmp_path / "other")
+    sweeper = build_sweeper(node)
+    for second in range(5):
+        assert sweeper.sweep(MOMENT, 100.0 * second).queued == ()
+    [quarantined] = node.ledger.list_series((SeriesState.QUARANTINED,))
+    assert fixed[4].SOPInstanceUID in quarantined.reason
+
+
+def test_a_series_with_a_gap_is_quarantined_naming_what_is_missing(tmp_path: Path) -> None:
+    node = open_test_node(tmp_path)
+    fixed, moving = make_pair()
+    put_in_spool(node, [*fixed[:5], *fixed[6:], *moving], tmp_path / "scratch")
+    sweeper = build_sweeper(node)
+    for second in range(5):
+        assert sweeper.sweep(MOMENT, 100.0 * second).queued == ()
+    [quarantined] = node.ledger.list_series((SeriesState.QUARANTINED,))
+    assert "missing" in quarantined.reason
+    put_in_spool(node, fixed[5:6], tmp_path / "late")
+    queued = [job for second in range(5, 9) for job in sweeper.sweep(MOMENT, 100.0 * second).queued]
+    assert [job.fixed.generation for job in queued] == [2]
+
+
+def test_a_silent_worker_s_step_is_free_again(tmp_path: Path) -> None:
+    node = open_test_node(tmp_path)
+    job = queue_job(node, tmp_path)
+    assert node.ledger.claim_job(Step.PREPARE, MOMENT, 30, "silent")
+    report = build_sweeper(node).sweep(MOMENT + timedelta(seconds=31), 0.0)
+    assert [one.id for one in report.released] == [job.id]
+    assert node.ledger.find_job(job.id).state is JobState.QUEUED
