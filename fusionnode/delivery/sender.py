@@ -132,6 +132,7 @@ class AssociationSender:
         assoc = entity.associate(peer.host, peer.port, contexts, peer.ae_title, evt_handlers=handlers)
         if not assoc.is_established and not assoc.rejected_contexts:
             raise _unreachable(peer, _explain_refusal(assoc))
+        _keep_answers(assoc)
         try:
             yield assoc
         finally:
@@ -157,6 +158,16 @@ def _hasten(event: Event) -> None:
     provider = event.assoc.dul
     if provider.socket is not None and provider.socket.socket is not None:
         provider.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _keep_answers(assoc: Association) -> None:
+    """Leave every answer to the caller that waits for it.
+
+    The association's own loop looks for requests of the peer in the same queue and, under load, now and then takes an
+    answer out of it and drops it; a storage peer never sends requests.
+    """
+    take = assoc.dimse.get_msg
+    assoc.dimse.get_msg = lambda block=False: take(True) if block else (None, None)  # type: ignore[method-assign]
 
 
 def _store(assoc: Association, peer: Destination, parcel: Parcel, message_id: int) -> DeliveryOutcome:

@@ -28,8 +28,6 @@ from tests.support.tools import require_tool
 
 LAYOUT = Layout(slices=10, rows=16, columns=16)
 PATIENCE = Patience(10, 10, 10)
-# pynetdicom forgets to close a socket that never got a connection; the garbage collector does it for it.
-UNCLOSED = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 
 
 @pytest.fixture
@@ -97,7 +95,6 @@ def test_a_warning_means_stored_and_is_told(tmp_path: Path, deliveries: list[Del
     assert [(outcome.stored, outcome.status) for outcome in outcomes] == [(True, f"{status:04X}"), (True, "0000")]
 
 
-@UNCLOSED
 def test_a_connection_refused_is_unreachable(tmp_path: Path, deliveries: list[Delivery]) -> None:
     with pytest.raises(DestinationUnreachable, match="no connection"):
         list(_make_sender(tmp_path, find_free_port()).send("pacs", deliveries))
@@ -244,7 +241,6 @@ def test_the_connection_does_not_wait_for_full_packets(
     assert (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1) in options
 
 
-@UNCLOSED
 def test_echo_tells_who_answers(tmp_path: Path) -> None:
     with StoragePeer() as peer:
         assert _make_sender(tmp_path, peer.port).echo("pacs") == "0000"

@@ -52,7 +52,7 @@ def make_pipeline(description: str = "MR+PET brain", number: int = 9001) -> Pipe
 def make_job(supersedes: str = "", moment: datetime = MOMENT) -> Job:
     """A job about to be captured."""
     fixed, moving = SeriesKey("1.2.3", 1), SeriesKey("1.2.4", 1)
-    job_id = derive_job_id("brain-pet", "1.2", fixed, moving)
+    job_id = derive_job_id("brain-pet", "1.2", str(fixed), str(moving))
     return Job(job_id, "brain-pet", "1.2", fixed, moving, False, JobState.FUSING, moment, supersedes=supersedes)
 
 

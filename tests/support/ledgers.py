@@ -27,7 +27,7 @@ def make_job(fixed_generation: int = 1, moving_generation: int = 1, name: str = 
     fixed = SeriesKey(derive_uid(name, "mr"), fixed_generation)
     moving = SeriesKey(derive_uid(name, "pt"), moving_generation)
     return Job(
-        id=derive_job_id("brain", "1", fixed, moving),
+        id=derive_job_id("brain", "1", str(fixed), str(moving)),
         pipeline="brain",
         pipeline_version="1",
         fixed=fixed,

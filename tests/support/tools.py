@@ -4,21 +4,30 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from pydicom import Dataset, dcmwrite
 
 
 def require_tool(name: str) -> str:
-    """Return the path of program ``name``; skip the test without it, but fail where every tool is promised.
+    """Return the path of program ``name``; without it the test cannot run (`forgo`)."""
+    path = shutil.which(name)
+    return path or forgo(f"{name} is not installed")
 
-    Tools are promised by ``CI=true`` or ``FUSIONNODE_REQUIRE_SERVICES=1``: there a missing one is a broken machine,
+
+def require_postgres() -> None:
+    """Make sure that the programs of a PostgreSQL server are there; without them the test cannot run (`forgo`)."""
+    if not list(Path("/usr/lib/postgresql").glob("*/bin/initdb")):
+        forgo("no PostgreSQL server is installed")
+
+
+def forgo(reason: str) -> NoReturn:
+    """Skip the test for ``reason``, but fail it where every service is promised.
+
+    They are promised by ``CI=true`` or ``FUSIONNODE_REQUIRE_SERVICES=1``: there a missing one is a broken machine,
     not a reason to test less.
     """
-    path = shutil.which(name)
-    if path:
-        return path
-    reason = f"{name} is not installed"
     if os.environ.get("CI") == "true" or os.environ.get("FUSIONNODE_REQUIRE_SERVICES") == "1":
         pytest.fail(f"{reason}, though this environment promises it")
     pytest.skip(reason)

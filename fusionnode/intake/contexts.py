@@ -1,0 +1,86 @@
+"""What may be sent to this node: SOP classes and transfer syntaxes, and how the node introduces itself (edge)."""
+
+from typing import Any
+
+from pydicom import uid
+from pydicom.uid import UID
+from pynetdicom.presentation import PresentationContext, build_context
+from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+
+from fusionnode.domain.uids import derive_uid
+
+IMPLEMENTATION_CLASS_UID = UID(derive_uid("fusionnode", "implementation"))
+IMPLEMENTATION_VERSION_NAME = "FUSIONNODE"
+
+_UNCOMPRESSED: tuple[UID, ...] = (
+    uid.ExplicitVRLittleEndian,
+    uid.ImplicitVRLittleEndian,
+    uid.ExplicitVRBigEndian,
+    uid.DeflatedExplicitVRLittleEndian,
+)
+
+# The order matters: of the syntaxes a peer proposes in one context, the first of ours is taken.
+TRANSFER_SYNTAXES: tuple[UID, ...] = (
+    *_UNCOMPRESSED,
+    *(syntax for syntax in uid.AllTransferSyntaxes if syntax not in _UNCOMPRESSED and not syntax.is_private),
+)
+
+_IMAGES: tuple[UID, ...] = (
+    uid.MRImageStorage,
+    uid.EnhancedMRImageStorage,
+    uid.EnhancedMRColorImageStorage,
+    uid.LegacyConvertedEnhancedMRImageStorage,
+    uid.PositronEmissionTomographyImageStorage,
+    uid.EnhancedPETImageStorage,
+    uid.LegacyConvertedEnhancedPETImageStorage,
+    uid.NuclearMedicineImageStorage,
+    uid.CTImageStorage,
+    uid.EnhancedCTImageStorage,
+    uid.LegacyConvertedEnhancedCTImageStorage,
+    uid.SecondaryCaptureImageStorage,
+    uid.MultiFrameSingleBitSecondaryCaptureImageStorage,
+    uid.MultiFrameGrayscaleByteSecondaryCaptureImageStorage,
+    uid.MultiFrameGrayscaleWordSecondaryCaptureImageStorage,
+    uid.MultiFrameTrueColorSecondaryCaptureImageStorage,
+)
+
+# Scanners send these along with the images; refusing them makes many of them report the whole study as failed.
+_COMPANIONS: tuple[UID, ...] = (
+    uid.MRSpectroscopyStorage,
+    uid.RawDataStorage,
+    uid.SpatialRegistrationStorage,
+    uid.DeformableSpatialRegistrationStorage,
+    uid.SpatialFiducialsStorage,
+    uid.SegmentationStorage,
+    uid.SurfaceSegmentationStorage,
+    uid.RealWorldValueMappingStorage,
+    uid.KeyObjectSelectionDocumentStorage,
+    uid.GrayscaleSoftcopyPresentationStateStorage,
+    uid.ColorSoftcopyPresentationStateStorage,
+    uid.PseudoColorSoftcopyPresentationStateStorage,
+    uid.BlendingSoftcopyPresentationStateStorage,
+    uid.AdvancedBlendingPresentationStateStorage,
+    uid.BasicTextSRStorage,
+    uid.EnhancedSRStorage,
+    uid.ComprehensiveSRStorage,
+    uid.Comprehensive3DSRStorage,
+    uid.XRayRadiationDoseSRStorage,
+    uid.RadiopharmaceuticalRadiationDoseSRStorage,
+    uid.EncapsulatedPDFStorage,
+)
+
+STORAGE_CLASSES: tuple[UID, ...] = (*_IMAGES, *_COMPANIONS)
+
+
+class SharedContexts(list[PresentationContext]):
+    """Contexts that all associations share; a copy for each would cost 15 ms per association and is never changed."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "SharedContexts":
+        return self
+
+
+def build_contexts() -> list[PresentationContext]:
+    """Return the presentation contexts the listener supports: Verification and every class of `STORAGE_CLASSES`."""
+    syntaxes: list[str | UID] = list(TRANSFER_SYNTAXES)
+    verification = build_context(Verification, list(_UNCOMPRESSED[:3]))
+    return [verification, *(build_context(sop_class, syntaxes) for sop_class in STORAGE_CLASSES)]

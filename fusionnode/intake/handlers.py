@@ -1,0 +1,122 @@
+"""Answers C-ECHO and C-STORE and logs associations: AE titles and addresses only, no patient data (edge)."""
+
+import logging
+from collections import OrderedDict
+from typing import Any
+
+from pynetdicom import evt
+from pynetdicom.events import Event
+
+from fusionnode.errors import DatasetUnreadable, SpoolFull, UidMalformed
+from fusionnode.flow.ports import StoredFile
+from fusionnode.intake.peek import peek_identity
+from fusionnode.intake.sockets import dismiss, hasten
+from fusionnode.intake.spool import Spool
+from fusionnode.intake.statuses import Status
+from fusionnode.intake.streaming import InstanceStream, StoreRequest, StreamingProvider
+
+logger = logging.getLogger(__name__)
+
+_REMEMBERED_INSTANCES = 16384
+
+
+class Reception:
+    """The event handlers of one listener. They run in the association's threads, several at a time."""
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+        self._seen: OrderedDict[str, str] = OrderedDict()
+
+    def list_handlers(self) -> list[Any]:
+        """Return (event, handler) pairs to bind."""
+        return [
+            (evt.EVT_C_ECHO, self.answer_echo),
+            (evt.EVT_C_STORE, self.answer_store),
+            (evt.EVT_CONN_OPEN, self.open_connection),
+            (evt.EVT_ESTABLISHED, self.log_established),
+            (evt.EVT_REJECTED, self.log_rejected),
+            (evt.EVT_RELEASED, self.end_association),
+            (evt.EVT_ABORTED, self.end_association),
+            (evt.EVT_CONN_CLOSE, self.close_connection),
+        ]
+
+    def answer_echo(self, _event: Event) -> int:
+        """Answer C-ECHO."""
+        return Status.SUCCESS
+
+    def answer_store(self, event: Event) -> int:
+        """Answer C-STORE: Success if and only if the instance is durable.
+
+        Any failure has its own status, and nothing of a failed instance stays in the spool.
+        """
+        stream, provider = getattr(event.request, "DataSet", None), event.assoc.dimse
+        if not isinstance(stream, InstanceStream) or not isinstance(provider, StreamingProvider):
+            logger.error("The association was not set up for streaming; the instance is refused")
+            return Status.PROCESSING_FAILURE
+        provider.claim(stream)
+        try:
+            return self._keep_instance(stream, provider)
+        except SpoolFull as problem:
+            logger.error("Instance refused: %s", problem)
+            return Status.OUT_OF_RESOURCES
+        except (UidMalformed, DatasetUnreadable) as problem:
+            logger.warning("Instance from %s refused: %s", _name_peer(event), problem)
+            return Status.CANNOT_UNDERSTAND
+        except Exception:
+            logger.exception("Instance from %s not stored", _name_peer(event))
+            return Status.PROCESSING_FAILURE
+        finally:
+            stream.discard()
+
+    def open_connection(self, event: Event) -> None:
+        """Prepare an association before its first byte is read."""
+        hasten(event.assoc, StreamingProvider(event.assoc, self._spool))
+
+    def log_established(self, event: Event) -> None:
+        """Log who opened an association."""
+        logger.info("Association with %s", _name_peer(event))
+
+    def log_rejected(self, event: Event) -> None:
+        """Log whose association was rejected."""
+        logger.warning("Association with %s rejected", _name_peer(event))
+
+    def end_association(self, event: Event) -> None:
+        """Withdraw the evidence, delete what was left half received, and log how it ended."""
+        self.close_connection(event)
+        logger.info("%s: %s", event.event.description, _name_peer(event))
+
+    def close_connection(self, event: Event) -> None:
+        """Withdraw the evidence and delete what was left half received; not every association ends in good order."""
+        if isinstance(event.assoc.dimse, StreamingProvider):
+            event.assoc.dimse.close()
+        dismiss(event.assoc)
+
+    def _keep_instance(self, stream: InstanceStream, provider: StreamingProvider) -> Status:
+        dataset = stream.open_dataset()
+        request = stream.request
+        if request is None:
+            raise DatasetUnreadable("The request came without a data set.")
+        identity = peek_identity(dataset, request.transfer_syntax)
+        announced = (request.sop_class_uid, request.sop_instance_uid)
+        if identity is not None and (identity.sop_class_uid, identity.sop_instance_uid) != announced:
+            logger.warning("Instance %s refused: its data set is of another instance or class", announced[1])
+            return Status.DATASET_DOES_NOT_MATCH
+        path, digest = stream.finish()
+        stored = self._spool.accept(path, request.sop_instance_uid, digest)
+        provider.evidence.add(stored)
+        self._note_conflict(request, stored)
+        return Status.SUCCESS
+
+    def _note_conflict(self, request: StoreRequest, stored: StoredFile) -> None:
+        """Log other bytes under a UID seen lately. The ledger finds the older ones, without scanning folders."""
+        before = self._seen.pop(request.sop_instance_uid, stored.sha256)
+        self._seen[request.sop_instance_uid] = stored.sha256
+        if len(self._seen) > _REMEMBERED_INSTANCES:
+            self._seen.popitem(last=False)
+        if before != stored.sha256:
+            logger.warning("Instance %s came again with other bytes; both are kept", request.sop_instance_uid)
+
+
+def _name_peer(event: Event) -> str:
+    peer = event.assoc.requestor
+    return f"{peer.ae_title!r} at {peer.address}"

@@ -1,0 +1,244 @@
+"""Writes the data set of a C-STORE request into the spool while it arrives (edge).
+
+pynetdicom can do so too, but only for a whole process at once, into the system's temporary folder, and a full disk
+then breaks the association instead of being answered. Here each association gets its own DIMSE provider.
+"""
+
+import hashlib
+import io
+import logging
+import queue
+import struct
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from pydicom.uid import UID
+from pynetdicom import evt
+from pynetdicom.association import Association
+from pynetdicom.dimse import DIMSEServiceProvider
+from pynetdicom.dimse_messages import C_STORE_RQ, DIMSEMessage
+from pynetdicom.dimse_primitives import C_STORE
+
+from fusionnode.domain.uids import parse_uid
+from fusionnode.errors import DatasetUnreadable, FusionNodeError
+from fusionnode.intake.contexts import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from fusionnode.intake.spool import AssociationEvidence, Spool, translate_full
+
+logger = logging.getLogger(__name__)
+
+IDLE_SECONDS = 0.002
+
+_BUFFER_BYTES = 1 << 18
+# What pydicom and pynetdicom raise when the bytes of a command set make no sense.
+_DECODER_ERRORS = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+
+
+@dataclass(frozen=True)
+class StoreRequest:
+    """What the command set and the presentation context say about an instance."""
+
+    sop_class_uid: str
+    sop_instance_uid: str
+    transfer_syntax: UID
+    calling_ae_title: str
+
+
+class InstanceStream(io.BytesIO):
+    """Stands where pynetdicom collects a data set in memory; what is written goes to a file in `Spool.incoming`.
+
+    Writing never raises, because it happens in the thread that keeps the association alive. What goes wrong is kept in
+    ``failure``, later bytes are dropped, and the handler answers with the matching status.
+
+    Attributes:
+        request: facts of the request; None until the first byte.
+        failure: why the data set cannot be kept, or None.
+    """
+
+    def __init__(self, spool: Spool, message: DIMSEMessage, assoc: Association) -> None:
+        super().__init__()
+        self.request: StoreRequest | None = None
+        self.failure: FusionNodeError | OSError | None = None
+        self.path: Path | None = None
+        self._spool, self._message, self._assoc = spool, message, assoc
+        self._file: BinaryIO | None = None
+        self._hash = hashlib.sha256()
+        self._offset = 0
+
+    def write(self, data: Any, /) -> int:
+        """Append a fragment of the data set."""
+        if self.failure is None:
+            try:
+                file = self._file or self._begin()
+                self._hash.update(data)
+                file.write(data)
+            except OSError as problem:
+                self.failure = translate_full(problem)
+            except FusionNodeError as problem:
+                self.failure = problem
+        return len(data)
+
+    def open_dataset(self) -> BinaryIO:
+        """Return the file, positioned at the data set's first element.
+
+        Raises:
+            FusionNodeError, OSError: what went wrong while the data set arrived.
+        """
+        if self.failure is not None:
+            raise self.failure
+        if self._file is None:
+            raise DatasetUnreadable("The request came without a data set.")
+        self._file.seek(self._offset)
+        return self._file
+
+    def finish(self) -> tuple[Path, str]:
+        """Close the complete file; return it and the SHA-256 of its data set."""
+        file = self.open_dataset()
+        try:
+            file.close()
+        except OSError as problem:
+            raise translate_full(problem) from problem
+        return cast("Path", self.path), self._hash.hexdigest()
+
+    def discard(self) -> None:
+        """Delete whatever is left of the file in `Spool.incoming`; safe to repeat."""
+        self.failure = self.failure or DatasetUnreadable("The association ended before the data set was complete.")
+        if self._file is not None:
+            self._file.close()
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+
+    def _begin(self) -> BinaryIO:
+        self.request = _read_request(self._message, self._assoc)
+        self._spool.check_space()
+        self.path = self._spool.incoming / f"{uuid.uuid4().hex}.part"
+        self._file = self.path.open("x+b", buffering=_BUFFER_BYTES)
+        header = _encode_header(self.request)
+        self._offset = len(header)
+        self._file.write(header)
+        return self._file
+
+
+class StreamingProvider(DIMSEServiceProvider):
+    """The DIMSE provider of one association: streams C-STORE data sets into the spool and has them answered at once.
+
+    C-STORE requests are served in the transport's thread, as the peer is silent until it has its answer; handing each
+    of them to the association's thread and back would cost more than the rest of the work. All else goes the usual way.
+
+    Attributes:
+        evidence: what this association has stored so far.
+    """
+
+    def __init__(self, assoc: Association, spool: Spool) -> None:
+        super().__init__(assoc)
+        self.evidence: AssociationEvidence = spool.open_evidence()
+        self.msg_queue = _ServingQueue(self._serve_now)
+        self._spool = spool
+        self._unclaimed: set[InstanceStream] = set()
+
+    def receive_primitive(self, primitive: Any) -> None:
+        """Take a P-DATA primitive in; a malformed message ends the association, not the thread."""
+        if self.message is None:
+            self.message = DIMSEMessage()
+            stream = InstanceStream(self._spool, self.message, self.assoc)
+            self.message.data_set = stream
+            self._unclaimed.add(stream)
+        try:
+            super().receive_primitive(primitive)
+        except _DECODER_ERRORS as problem:
+            logger.warning("Malformed DIMSE message, aborting the association: %s", type(problem).__name__)
+            self.dul.event_queue.put("Evt19")
+
+    def get_msg(self, block: bool = False) -> Any:
+        """Return the next message, waiting a moment for it instead of being asked a thousand times a second."""
+        if block:
+            return super().get_msg(block=True)
+        try:
+            return self.msg_queue.get(timeout=IDLE_SECONDS)
+        except queue.Empty:
+            return None, None
+
+    def claim(self, stream: InstanceStream) -> None:
+        """Make the caller responsible for discarding ``stream``."""
+        self._unclaimed.discard(stream)
+
+    def close(self) -> None:
+        """Delete unfinished files and withdraw the evidence; safe to repeat."""
+        while self._unclaimed:
+            self._unclaimed.pop().discard()
+        self.evidence.close()
+
+    def _serve_now(self, context_id: int | None, request: Any) -> bool:
+        """Answer a C-STORE request; False leaves the message to the association's thread."""
+        if not isinstance(request, C_STORE) or not request.is_valid_request or not self.assoc.is_established:
+            return False
+        context = self.assoc._accepted_cx.get(cast("int", context_id))
+        if context is None:
+            return False
+        attributes = {"request": request, "context": context.as_tuple}
+        answer = C_STORE()
+        answer.Status = evt.trigger(self.assoc, evt.EVT_C_STORE, attributes)
+        answer.MessageIDBeingRespondedTo = request.MessageID
+        answer.AffectedSOPClassUID = request.AffectedSOPClassUID
+        answer.AffectedSOPInstanceUID = request.AffectedSOPInstanceUID
+        self.send_msg(answer, cast("int", context_id))
+        return True
+
+
+class _ServingQueue(queue.Queue[Any]):
+    """A message queue that offers each message to ``serve`` first and keeps those it does not take."""
+
+    def __init__(self, serve: Callable[[int | None, Any], bool]) -> None:
+        super().__init__()
+        self._serve = serve
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        if not self._serve(*item):
+            super().put(item, block, timeout)
+
+
+def _read_request(message: DIMSEMessage, assoc: Association) -> StoreRequest:
+    context = assoc._accepted_cx.get(cast("int", message.context_id))
+    if not isinstance(message, C_STORE_RQ) or context is None:
+        raise DatasetUnreadable("Only C-STORE requests in an accepted presentation context bring a data set here.")
+    command = message.command_set
+    return StoreRequest(
+        sop_class_uid=parse_uid(str(command.get("AffectedSOPClassUID", ""))),
+        sop_instance_uid=parse_uid(str(command.get("AffectedSOPInstanceUID", ""))),
+        transfer_syntax=context.transfer_syntax[0],
+        calling_ae_title=assoc.requestor.ae_title,
+    )
+
+
+def _encode_header(request: StoreRequest) -> bytes:
+    """Preamble, prefix and file meta information (PS3.10 section 7.1), written out because it is needed so often."""
+    texts = (
+        (0x0002, b"UI", request.sop_class_uid),
+        (0x0003, b"UI", request.sop_instance_uid),
+        (0x0010, b"UI", request.transfer_syntax),
+        (0x0012, b"UI", IMPLEMENTATION_CLASS_UID),
+        (0x0013, b"SH", IMPLEMENTATION_VERSION_NAME),
+        (0x0016, b"AE", request.calling_ae_title),
+    )
+    version = struct.pack("<HH2sHI", 0x0002, 0x0001, b"OB", 0, 2) + b"\x00\x01"
+    elements = version + b"".join(_encode_text(element, vr, text) for element, vr, text in texts if text)
+    group_length = struct.pack("<HH2sHI", 0x0002, 0x0000, b"UL", 4, len(elements))
+    return bytes(128) + b"DICM" + group_length + elements
+
+
+def _encode_text(element: int, vr: bytes, text: str) -> bytes:
+    value = text.encode("ascii")
+    if len(value) % 2:
+        value += b"\0" if vr == b"UI" else b" "
+    return struct.pack("<HH2sH", 0x0002, element, vr, len(value)) + value

@@ -1,0 +1,141 @@
+import logging
+from pathlib import Path
+
+import pytest
+from pydicom import Dataset, uid
+from pynetdicom import evt
+from pynetdicom.dsutils import encode
+
+from fusionnode.errors import SpoolFull
+from fusionnode.intake import spool as spool_module
+from fusionnode.intake.spool import Spool
+from fusionnode.intake.statuses import Status
+from tests.support.datasets import make_mr_series
+from tests.support.dry_association import deliver, list_fragments, open_association
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    made = Spool(tmp_path / "spool", reserve_bytes=0)
+    made.prepare()
+    return made
+
+
+@pytest.fixture
+def ds() -> Dataset:
+    return make_mr_series()[0]
+
+
+def encode_explicit(ds: Dataset) -> bytes:
+    encoded = encode(ds, False, True)
+    assert encoded is not None
+    return encoded
+
+
+def send(spool: Spool, encoded: bytes, uid_text: str, sop_class: str = uid.MRImageStorage) -> int | None:
+    with open_association(spool) as assoc:
+        return deliver(assoc, list_fragments(encoded, uid_text, sop_class))
+
+
+def list_files(spool: Spool) -> list[Path]:
+    return [path for path in spool.root.parent.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    "unsafe", ["../../etc/passwd", "/etc/passwd", "1.2.3/../4", "1.2\\3", "1.2.3;rm", "", "1..2", "CON", "1.2.3.a"]
+)
+def test_an_unsafe_uid_is_refused_and_never_becomes_a_path(spool: Spool, ds: Dataset, unsafe: str) -> None:
+    assert send(spool, encode_explicit(ds), unsafe) in (Status.CANNOT_UNDERSTAND, None)
+    assert list_files(spool) == []
+
+
+def test_an_unsafe_class_uid_is_refused(spool: Spool, ds: Dataset) -> None:
+    assert send(spool, encode_explicit(ds), ds.SOPInstanceUID, "../x") == Status.CANNOT_UNDERSTAND
+    assert list_files(spool) == []
+
+
+def test_another_instance_than_announced_does_not_match(spool: Spool, ds: Dataset) -> None:
+    assert send(spool, encode_explicit(ds), "1.2.3") == Status.DATASET_DOES_NOT_MATCH
+    assert list_files(spool) == []
+
+
+def test_another_class_than_announced_does_not_match(spool: Spool, ds: Dataset) -> None:
+    assert send(spool, encode_explicit(ds), ds.SOPInstanceUID, uid.CTImageStorage) == Status.DATASET_DOES_NOT_MATCH
+    assert list_files(spool) == []
+
+
+@pytest.mark.parametrize("garbage", [b"\0" * 40, b"\xff" * 5000, b"PNG not DICOM at all"])
+def test_garbage_is_not_understood(spool: Spool, garbage: bytes) -> None:
+    assert send(spool, garbage, "1.2.3") == Status.CANNOT_UNDERSTAND
+    assert list_files(spool) == []
+
+
+def test_below_the_reserve_it_is_out_of_resources(tmp_path: Path, ds: Dataset) -> None:
+    spool = Spool(tmp_path / "spool", reserve_bytes=2**62)
+    spool.prepare()
+    assert send(spool, encode_explicit(ds), ds.SOPInstanceUID) == Status.OUT_OF_RESOURCES
+    assert list_files(spool) == []
+
+
+def test_a_full_disk_at_the_last_moment_is_out_of_resources(
+    spool: Spool, ds: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_path: Path) -> None:
+        raise SpoolFull("full")
+
+    monkeypatch.setattr(spool_module, "_sync_data", fail)
+    assert send(spool, encode_explicit(ds), ds.SOPInstanceUID) == Status.OUT_OF_RESOURCES
+    assert list_files(spool) == []
+
+
+@pytest.mark.parametrize("failing", ["_sync_data", "_sync_folder"])
+def test_success_is_never_answered_when_a_sync_fails(
+    spool: Spool, ds: Dataset, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, failing: str
+) -> None:
+    def fail(_path: Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(spool_module, failing, fail)
+    assert send(spool, encode_explicit(ds), ds.SOPInstanceUID) == Status.PROCESSING_FAILURE
+    assert "Traceback" in caplog.text
+
+
+def test_an_instance_sent_again_is_a_success_and_kept_once(spool: Spool, ds: Dataset) -> None:
+    for _ in range(2):
+        assert send(spool, encode_explicit(ds), ds.SOPInstanceUID) == Status.SUCCESS
+    assert len(list_files(spool)) == 1
+
+
+def test_other_bytes_under_the_same_uid_are_kept_and_logged(
+    spool: Spool, ds: Dataset, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = encode_explicit(ds)
+    ds.SeriesDescription = "changed"
+    with open_association(spool) as assoc:
+        for encoded in (first, encode_explicit(ds)):
+            assert deliver(assoc, list_fragments(encoded, ds.SOPInstanceUID)) == Status.SUCCESS
+    assert len(list(spool.list_arrivals())) == 2
+    assert "came again with other bytes" in caplog.text
+
+
+def test_the_log_names_peers_and_uids_but_no_patient(
+    spool: Spool, ds: Dataset, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with open_association(spool) as assoc:
+        evt.trigger(assoc, evt.EVT_ESTABLISHED, {})
+        deliver(assoc, list_fragments(encode_explicit(ds), ds.SOPInstanceUID))
+        deliver(assoc, list_fragments(encode_explicit(ds), "1.2.3"))
+        evt.trigger(assoc, evt.EVT_RELEASED, {})
+    assert "SCANNER" in caplog.text
+    for secret in (str(ds.PatientName), ds.PatientID, ds.PatientBirthDate):
+        assert secret not in caplog.text
+
+
+@pytest.mark.parametrize("event", [evt.EVT_RELEASED, evt.EVT_ABORTED, evt.EVT_CONN_CLOSE])
+def test_however_an_association_ends_its_evidence_goes(spool: Spool, ds: Dataset, event: evt.NotificationEvent) -> None:
+    with open_association(spool) as assoc:
+        deliver(assoc, list_fragments(encode_explicit(ds), ds.SOPInstanceUID))
+        assert len(spool.list_places_in_flight()) == 1
+        evt.trigger(assoc, event, {"address": ("127.0.0.1", 104)})
+        assert list(spool.associations.iterdir()) == []

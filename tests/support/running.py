@@ -1,0 +1,112 @@
+"""Runs fusionnode as processes, as a hospital would, and waits for what they do."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+FUSIONNODE = str(Path(sys.executable).with_name("fusionnode"))
+
+Value = TypeVar("Value")
+
+
+def free_port() -> int:
+    """Return a port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def write_site(folder: Path, port: int, destinations: dict[str, tuple[str, int]], extra: str = "") -> Path:
+    """Write a site file with impatient times; ``destinations`` maps a name to AE title and port on this machine."""
+    lines = [f'spool = "{folder / "spool"}"', f"port = {port}", "spool_reserve_mb = 1", extra]
+    for name, (ae_title, destination_port) in destinations.items():
+        lines += [
+            f"[destinations.{name}]",
+            f'ae_title = "{ae_title}"',
+            'host = "127.0.0.1"',
+            f"port = {destination_port}",
+        ]
+    lines += ["[settle]", "idle_seconds = 2", "slow_seconds = 6", "gap_seconds = 12", "sweep_seconds = 0.3"]
+    lines += ["[work]", "lease_seconds = 4", "retry_seconds = 0.5", "retry_cap_seconds = 2"]
+    site = folder / "site.toml"
+    site.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return site
+
+
+@contextmanager
+def serving(site: Path, port: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run ``fusionnode serve`` until the block ends, then end it as systemd would."""
+    with log.open("ab") as stream:
+        process = subprocess.Popen([FUSIONNODE, "serve", "--site", str(site)], stdout=stream, stderr=stream)
+    try:
+        await_port(port)
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=60)
+
+
+def await_port(port: int) -> None:
+    """Wait until something listens on ``port``."""
+
+    def is_open() -> bool:
+        with socket.socket() as probe:
+            probe.settimeout(1)
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    await_value(is_open, seconds=60)
+
+
+def await_value(ask: Callable[[], Value], seconds: float = 60, pause: float = 0.1) -> Value:
+    """Call ``ask`` until its answer is true and return it.
+
+    Raises:
+        AssertionError: it never was.
+    """
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if answer := ask():
+            return answer
+        time.sleep(pause)
+    raise AssertionError(f"nothing came of {ask} within {seconds} s")
+
+
+def list_jobs(site: Path, environment: dict[str, str] | None = None) -> list[dict[str, Any]]:
+    """Return what ``fusionnode jobs --json`` says."""
+    done = run_fusionnode("jobs", "--json", "--site", str(site), environment=environment)
+    jobs: list[dict[str, Any]] = json.loads(done.stdout)
+    return jobs
+
+
+def run_fusionnode(*arguments: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run one fusionnode command; raises CalledProcessError with its output if it fails."""
+    return subprocess.run(
+        [FUSIONNODE, "--quiet", *arguments],
+        env={**os.environ, **(environment or {})},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+
+
+def storescu(port: int, *folders: Path, called: str = "FUSIONNODE") -> list[subprocess.Popen[bytes]]:
+    """Send each folder with DCMTK, all at the same time, as several scanners would; wait and return the processes."""
+    environment = {**os.environ, "TCP_NODELAY": "1"}
+    command = ["storescu", "--scan-directories", "--recurse", "-aec", called]
+    processes = [
+        subprocess.Popen([*command, "127.0.0.1", str(port), str(folder)], env=environment, stderr=subprocess.PIPE)
+        for folder in folders
+    ]
+    for process in processes:
+        process.communicate(timeout=120)
+    return processes
