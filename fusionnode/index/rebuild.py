@@ -19,7 +19,7 @@ def rebuild_index(
     """Enter every instance of ``arrivals``, oldest first; return how many were new, duplicate, conflict and refused.
 
     Safe to repeat and to run on a ledger that is not empty. Jobs are not rebuilt: the sweep derives them again, under
-    the same ids as long as the generations are the same. A series that had late instances begins again with one.
+    ids that depend on the content alone. A series that had late instances begins again with generation one.
 
     Raises:
         LedgerUnavailable: the database did not answer; run it again.

@@ -91,13 +91,14 @@ class Registration(_Strict):
     """Which preset estimates the motion, and what is still believed of its answer.
 
     ``where`` must hold for both series of a pair without a shared frame of reference, because only then is a motion
-    estimated: it keeps a preset away from anatomy it was not made for.
+    estimated: it keeps a preset away from anatomy it was not made for. ``max_displacement_mm`` limits how far apart the
+    two heads' centres may lie after the motion, not the shift in scanner coordinates, whose origins are arbitrary.
     """
 
     preset: Literal["brain-rigid"] = "brain-rigid"
     where: tuple[Condition, ...] = ()
     max_rotation_deg: float = Field(default=45, gt=0, le=180)
-    max_displacement_mm: float = Field(default=150, gt=0)
+    max_displacement_mm: float = Field(default=75, gt=0)
     min_overlap: float = Field(default=0.3, ge=0, le=1)
 
 

@@ -14,13 +14,11 @@ from fusionnode.domain.job import (
     derive_job_id,
     next_state,
 )
-from fusionnode.domain.series import SeriesKey
 from fusionnode.domain.terms import Step
 from fusionnode.errors import Refused, TransitionForbidden
 
 FINAL = {JobState.STORED, JobState.SUPERSEDED}
 RETRIABLE = {JobState.REFUSED, JobState.FAILED}
-KEYS = st.builds(SeriesKey, st.from_regex(r"1\.[1-9][0-9]{0,5}", fullmatch=True), st.integers(1, 9))
 
 
 @pytest.mark.parametrize("state", JobState)
@@ -76,12 +74,12 @@ def test_each_step_hands_over_to_the_next() -> None:
     assert [DONE[step] for step in Step] == [WAITING[Step.FUSE], WAITING[Step.SEND], JobState.STORED]
 
 
-@given(fixed=KEYS, moving=KEYS, other=KEYS)
-def test_a_job_id_depends_on_exactly_its_four_arguments(fixed: SeriesKey, moving: SeriesKey, other: SeriesKey) -> None:
+@given(fixed=st.text(), moving=st.text(), other=st.text())
+def test_a_job_id_depends_on_exactly_its_four_arguments(fixed: str, moving: str, other: str) -> None:
     job_id = derive_job_id("mr-pt", "1.0", fixed, moving)
     assert len(job_id) == 24
     assert int(job_id, 16) >= 0
-    assert job_id == derive_job_id("mr-pt", "1.0", SeriesKey(fixed.series_instance_uid, fixed.generation), moving)
+    assert job_id == derive_job_id("mr-pt", "1.0", fixed, moving)
     assert (derive_job_id("mr-pt", "1.0", fixed, other) == job_id) == (other == moving)
     assert derive_job_id("mr-pt", "1.1", fixed, moving) != job_id
     assert derive_job_id("mr-nm", "1.0", fixed, moving) != job_id

@@ -20,6 +20,13 @@ def test_the_head_does_not_depend_on_the_order_of_arrival(slices: int, seed: int
     assert shuffled.frames == slices
 
 
+def test_content_depends_on_the_bytes_and_not_on_their_order() -> None:
+    series = make_series("content", stack=Stack(slices=5))
+    backwards = replace(series, instances=series.instances[::-1])
+    shorter = replace(series, instances=series.instances[1:])
+    assert series.content == backwards.content != shorter.content
+
+
 def test_frames_count_multi_frame_objects() -> None:
     assert make_series("frames", stack=Stack(slices=2, frames=7)).frames == 14
 

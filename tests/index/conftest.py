@@ -14,6 +14,7 @@ from fusionnode.index.store import SqlLedger, open_ledger
 from fusionnode.index.tables import Table
 from tests.support.ledgers import NOW
 from tests.support.postgres import PostgresMissing, PostgresServer, start_postgres
+from tests.support.tools import forgo
 
 ON_BOTH = ["sqlite", pytest.param("postgresql", marks=pytest.mark.system)]
 
@@ -26,7 +27,7 @@ def postgres_server() -> Iterator[PostgresServer]:
             with start_postgres(Path(folder)) as server:
                 yield server
         except PostgresMissing as missing:
-            pytest.skip(str(missing))
+            forgo(str(missing))
 
 
 @pytest.fixture(scope="session")

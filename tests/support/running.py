@@ -1,6 +1,5 @@
 """Runs fusionnode as processes, as a hospital would, and waits for what they do."""
 
-import json
 import os
 import signal
 import socket
@@ -11,6 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
+
+import pytest
+
+from fusionnode.settings import load_settings
+from fusionnode.worker.jobs import list_job_facts
 
 FUSIONNODE = str(Path(sys.executable).with_name("fusionnode"))
 
@@ -81,22 +85,11 @@ def await_value(ask: Callable[[], Value], seconds: float = 60, pause: float = 0.
 
 
 def list_jobs(site: Path, environment: dict[str, str] | None = None) -> list[dict[str, Any]]:
-    """Return what ``fusionnode jobs --json`` says."""
-    done = run_fusionnode("jobs", "--json", "--site", str(site), environment=environment)
-    jobs: list[dict[str, Any]] = json.loads(done.stdout)
-    return jobs
-
-
-def run_fusionnode(*arguments: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """Run one fusionnode command; raises CalledProcessError with its output if it fails."""
-    return subprocess.run(
-        [FUSIONNODE, "--quiet", *arguments],
-        env={**os.environ, **(environment or {})},
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=300,
-    )
+    """Return what ``fusionnode jobs --json`` says, without the cost of a process each time it is asked."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (environment or {}).items():
+            patch.setenv(name, value)
+        return list_job_facts(load_settings(site))
 
 
 def storescu(port: int, *folders: Path, called: str = "FUSIONNODE") -> list[subprocess.Popen[bytes]]:

@@ -1,0 +1,221 @@
+"""The command line: thin words over `worker`, `demo`, `check` and `doctor`."""
+
+import json
+import logging
+import signal
+import sys
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from fusionnode import __version__
+from fusionnode.domain.terms import Step
+from fusionnode.errors import FusionNodeError, Misconfigured
+from fusionnode.logs import configure_logging
+from fusionnode.settings import load_settings
+
+app = typer.Typer(
+    help="Pairs MRI with PET or SPECT, registers and fuses them, and returns the fused series to the PACS.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+_out = Console()
+_err = Console(stderr=True)
+
+Site = Annotated[Path | None, typer.Option("--site", help="Site file (TOML or YAML); see deploy/site.toml.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Log warnings and errors only.")] = False,
+) -> None:
+    if version:
+        _out.print(__version__)
+        raise typer.Exit
+    configure_logging(logging.WARNING if quiet else logging.INFO)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for everything the demo leaves behind.")] = Path("demo-out"),
+) -> None:
+    """Run the main job on the bundled samples: a node, a PACS, real C-STORE, and a picture to look at."""
+    from fusionnode.demo.story import tell_story
+
+    tell_story(out, _out)
+
+
+@app.command()
+def serve(site: Site = None) -> None:
+    """Run a whole node in this process: listener, sweep, workers and sender. No broker needed."""
+    from fusionnode.wiring import open_node
+    from fusionnode.worker.inline import EmbeddedNode
+
+    settings = load_settings(site)
+    node = EmbeddedNode(open_node(settings))
+    node.start()
+    logging.getLogger(__name__).info("%s listens on %s:%d", settings.ae_title, settings.host, node.port)
+    _wait_for_signal()
+    node.stop()
+
+
+@app.command()
+def listen(site: Site = None) -> None:
+    """Run only the DICOM listener."""
+    from fusionnode.wiring import build_listener
+
+    settings = load_settings(site)
+    listener = build_listener(settings)
+    listener.start()
+    logging.getLogger(__name__).info("%s listens on %s:%d", settings.ae_title, settings.host, listener.port)
+    _wait_for_signal()
+    listener.stop()
+
+
+@app.command()
+def sweep(site: Site = None) -> None:
+    """Run only the sweep: index, settle, pair, and announce jobs to the workers through the broker."""
+    from fusionnode.wiring import open_node
+    from fusionnode.worker.app import run_sweep
+
+    run_sweep(open_node(load_settings(site)), _stop_on_signal())
+
+
+@app.command()
+def work(
+    queue: Annotated[Step, typer.Option(help="Which step this worker does.")],
+    site: Site = None,
+) -> None:
+    """Run one Celery worker for one queue. Start as many as wanted."""
+    from fusionnode.wiring import open_node
+    from fusionnode.worker.app import run_worker
+
+    run_worker(open_node(load_settings(site)), queue)
+
+
+@app.command()
+def fuse(  # noqa: PLR0913, PLR0917 - one parameter per option
+    fixed: Annotated[Path, typer.Argument(help="Folder of the MRI series.")],
+    moving: Annotated[Path, typer.Argument(help="Folder of the PET or SPECT series.")],
+    out: Annotated[Path, typer.Option(help="New folder for the fused series, preview.png and report.json.")],
+    pipeline: Annotated[str, typer.Option(help="Pipeline by name; chosen by modality when left out.")] = "",
+    network: Annotated[str, typer.Option(help="Fuser by name instead of the pipeline's.")] = "",
+    site: Site = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fuse two folders of files into a third, without a node."""
+    from fusionnode.wiring import load_pipelines
+    from fusionnode.worker.files import FilesRequest, fuse_folders
+
+    pipelines = load_pipelines(load_settings(site), known_destinations=None).values()
+    request = FilesRequest(fixed, moving, out, pipeline, network)
+    report = fuse_folders(request, pipelines, datetime.now(UTC).replace(microsecond=0))
+    if as_json:
+        _print_json(report)
+        return
+    motion = report["registration"]
+    _out.print(f"{report['slices']} fused slices by {report['network']} in {out}")
+    _out.print(f"motion: {motion['method']}, {motion['rotation_deg']:.1f} degrees, overlap {motion['overlap']:.0%}")
+    for warning in [*motion["warnings"], *report["notes"]]:
+        _out.print(f"note: {warning}")
+
+
+@app.command()
+def jobs(site: Site = None, as_json: AsJson = False) -> None:
+    """List the jobs, newest first, with what of their output is stored."""
+    from fusionnode.worker.jobs import list_job_facts
+
+    facts = list_job_facts(load_settings(site))
+    if as_json:
+        _print_json(facts)
+        return
+    table = Table("job", "state", "pipeline", "made", "stored", "reason")
+    for fact in facts:
+        stored = f"{fact['stored']}/{fact['owed']}"
+        table.add_row(fact["id"], fact["state"], fact["pipeline"], fact["moment"], stored, fact["reason"])
+    _out.print(table)
+
+
+@app.command()
+def retry(job: Annotated[str, typer.Argument(help="Job id, from `fusionnode jobs`.")], site: Site = None) -> None:
+    """Put a refused or failed job back at its beginning; what is stored already is not sent again."""
+    from fusionnode.worker.jobs import retry_job
+
+    _out.print(f"{job} is {retry_job(load_settings(site), job)} again")
+
+
+@app.command()
+def check(paths: Annotated[list[Path], typer.Argument(help="Pipeline files, folders of them, or site files.")]) -> None:
+    """Say everything that is wrong with pipeline and site files."""
+    from fusionnode.check import check_paths
+
+    results = check_paths(paths)
+    for result in results:
+        _out.print(f"{'wrong' if result.mistakes else 'good'}: {result.kind} {result.path}", highlight=False)
+        for mistake in result.mistakes:
+            _out.print(f"  {mistake}", markup=False, highlight=False)
+    if any(result.mistakes for result in results):
+        raise typer.Exit(1)
+
+
+@app.command()
+def doctor(site: Site = None) -> None:
+    """Look at this installation: versions, GPU, spool, database, broker, destinations."""
+    from fusionnode.doctor import examine
+
+    words = {True: "[green]well[/]", False: "[red]ILL[/]", None: "-"}
+    ill = False
+    for finding in examine(load_settings(site)):
+        ill = ill or finding.well is False
+        _out.print(f"{finding.subject:20} {words[finding.well]:4} ", end="", highlight=False)
+        _out.print(finding.words, markup=False, highlight=False, soft_wrap=True)
+    if ill:
+        raise typer.Exit(1)
+
+
+@app.command()
+def migrate(site: Site = None) -> None:
+    """Bring the database to this version's schema."""
+    from fusionnode.index.store import migrate as migrate_ledger
+
+    migrate_ledger(load_settings(site).ledger_url)
+
+
+@app.command()
+def reindex(site: Site = None) -> None:
+    """Fill the ledger from the instances in the spool, after the database was lost."""
+    from fusionnode.worker.jobs import reindex_spool
+
+    _out.print(f"{reindex_spool(load_settings(site))} instances in the ledger")
+
+
+def main() -> None:
+    """Run the command line: 0 done, 1 refused or failed, 2 wrong usage or installation."""
+    try:
+        app()
+    except FusionNodeError as error:
+        _err.print(f"[red]{error.code}[/]: ", end="")
+        _err.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2 if isinstance(error, Misconfigured) else 1)
+
+
+def _print_json(facts: Any) -> None:
+    typer.echo(json.dumps(facts, indent=2))
+
+
+def _stop_on_signal() -> threading.Event:
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+def _wait_for_signal() -> None:
+    _stop_on_signal().wait()

@@ -1,0 +1,113 @@
+"""Prepared pairs as files in the shared spool: visible whole or not at all, tensors only, never pickled."""
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fusionnode.domain.grid import Grid
+from fusionnode.domain.images import PreparedPair, Window
+from fusionnode.domain.job import Job
+from fusionnode.domain.motion import MotionEstimate, MotionMethod, RigidMotion
+from fusionnode.domain.terms import Unit
+from fusionnode.domain.volume import SourceFrame
+from fusionnode.errors import SpoolFileMissing
+
+
+class PreparedFolder:
+    """Keeps one file per job under ``<spool>/prepared``; fulfils the port `PreparedStore`."""
+
+    def __init__(self, spool: Path) -> None:
+        self._folder = spool / "prepared"
+
+    def save_prepared(self, job: Job, prepared: PreparedPair) -> None:
+        """Write and rename; the fence in the temporary name keeps a stale worker off a newer one's file."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary = self._folder / f".{job.id}.{job.fence}"
+        with temporary.open("wb") as stream:
+            np.savez(stream, allow_pickle=False, **_arrays(prepared), facts=_encode(_facts(prepared)))
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(self._path(job))
+
+    def load_prepared(self, job: Job) -> PreparedPair:
+        """Read a pair back.
+
+        Raises:
+            SpoolFileMissing: it is not there (a shared file system may lag behind the database).
+        """
+        try:
+            with np.load(self._path(job), allow_pickle=False) as archive:
+                return _rebuild({name: archive[name] for name in archive.files})
+        except FileNotFoundError:
+            raise SpoolFileMissing(
+                f"The prepared pair of job {job.id} is not in the spool.",
+                remedy="Check that all workers share one spool.",
+                job=job.id,
+            ) from None
+
+    def discard_prepared(self, job: Job) -> None:
+        """Delete the file, if it is there."""
+        self._path(job).unlink(missing_ok=True)
+
+    def _path(self, job: Job) -> Path:
+        return self._folder / f"{job.id}.npz"
+
+
+def _arrays(prepared: PreparedPair) -> dict[str, np.ndarray[Any, Any]]:
+    return {
+        "fixed": prepared.fixed,
+        "moving": prepared.moving,
+        "covered": prepared.covered,
+        "patient_from_index": prepared.grid.patient_from_index,
+        "moving_from_fixed": prepared.estimate.motion.moving_from_fixed,
+    }
+
+
+def _facts(prepared: PreparedPair) -> dict[str, Any]:
+    estimate = {name: value for name, value in vars(prepared.estimate).items() if name != "motion"}
+    return {
+        "frame_of_reference_uid": prepared.frame_of_reference_uid,
+        "moving_frame_of_reference_uid": prepared.moving_frame_of_reference_uid,
+        "fixed_window": asdict(prepared.fixed_window),
+        "moving_window": asdict(prepared.moving_window),
+        "estimate": estimate,
+        "fixed_sources": [asdict(source) for source in prepared.fixed_sources],
+        "moving_sources": [asdict(source) for source in prepared.moving_sources],
+        "notes": prepared.notes,
+    }
+
+
+def _encode(facts: dict[str, Any]) -> np.ndarray[Any, Any]:
+    return np.frombuffer(json.dumps(facts).encode(), dtype=np.uint8)
+
+
+def _rebuild(arrays: dict[str, np.ndarray[Any, Any]]) -> PreparedPair:
+    facts = json.loads(arrays["facts"].tobytes())
+    fixed = arrays["fixed"]
+    return PreparedPair(
+        fixed=fixed,
+        moving=arrays["moving"],
+        covered=arrays["covered"],
+        grid=Grid((fixed.shape[0], fixed.shape[1], fixed.shape[2]), arrays["patient_from_index"]),
+        frame_of_reference_uid=facts["frame_of_reference_uid"],
+        moving_frame_of_reference_uid=facts["moving_frame_of_reference_uid"],
+        fixed_window=_rebuild_window(facts["fixed_window"]),
+        moving_window=_rebuild_window(facts["moving_window"]),
+        estimate=_rebuild_estimate(facts["estimate"], RigidMotion(arrays["moving_from_fixed"])),
+        fixed_sources=tuple(SourceFrame(**source) for source in facts["fixed_sources"]),
+        moving_sources=tuple(SourceFrame(**source) for source in facts["moving_sources"]),
+        notes=tuple(facts["notes"]),
+    )
+
+
+def _rebuild_window(facts: dict[str, Any]) -> Window:
+    return Window(facts["low"], facts["high"], Unit(facts["unit"]))
+
+
+def _rebuild_estimate(facts: dict[str, Any], motion: RigidMotion) -> MotionEstimate:
+    method, warnings = MotionMethod(facts.pop("method")), tuple(facts.pop("warnings"))
+    return MotionEstimate(motion=motion, method=method, warnings=warnings, **facts)

@@ -1,0 +1,123 @@
+"""The scaled-out form: Celery on Redis. A message is a job id and nothing else; the ledger decides."""
+
+import logging
+import threading
+import time
+from datetime import UTC, datetime
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from fusionnode.domain.terms import Step
+from fusionnode.errors import SettingsInvalid
+from fusionnode.flow.ports import Ledger
+from fusionnode.settings import Settings
+from fusionnode.wiring import Node, build_sweeper, name_worker
+from fusionnode.worker.steps import StepRunner, next_step
+from fusionnode.worker.sweeping import repeat_sweep
+
+logger = logging.getLogger(__name__)
+
+_TASK = "fusionnode.{step}"
+
+
+def build_app(settings: Settings) -> Celery:
+    """Return a Celery application that speaks to the site's broker and to nothing else.
+
+    Raises:
+        SettingsInvalid: the site names no broker.
+    """
+    broker_url = settings.broker_url.get_secret_value()
+    if not broker_url:
+        raise SettingsInvalid(
+            "No broker is set, so there is nothing to share work through.",
+            remedy="Set broker_url (or FUSIONNODE_BROKER_URL), or run `fusionnode serve`.",
+        )
+    app = Celery("fusionnode", broker=broker_url, set_as_current=False)
+    app.conf.update(
+        task_serializer="json",
+        accept_content=["json"],
+        task_ignore_result=True,
+        # Acknowledged after the step, so a killed worker's message comes back; the lease decides who works.
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        worker_prefetch_multiplier=1,
+        worker_hijack_root_logger=False,
+        worker_send_task_events=False,
+        broker_connection_retry_on_startup=True,
+        broker_transport_options={"visibility_timeout": 3600, "socket_timeout": 10, "socket_connect_timeout": 5},
+    )
+    return app
+
+
+class Dispatcher:
+    """Publishes job ids. A message that cannot be sent is no loss: the sweep publishes again."""
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+
+    def dispatch(self, step: Step, job_id: str) -> bool:
+        """Publish one id to the queue of ``step``; False when the broker does not answer."""
+        try:
+            self._app.send_task(_TASK.format(step=step), args=[job_id], queue=step.value, retry=False)
+        except (OperationalError, OSError) as error:
+            logger.warning("job %s not announced to %s: %s", job_id, step, type(error).__name__)
+            return False
+        return True
+
+
+class Announcer:
+    """Tells workers of every claimable job, again after ``repeat_seconds`` for those still waiting."""
+
+    def __init__(self, ledger: Ledger, dispatcher: Dispatcher, repeat_seconds: float = 30.0) -> None:
+        self._ledger = ledger
+        self._dispatcher = dispatcher
+        self._repeat_seconds = repeat_seconds
+        self._told: dict[tuple[Step, str], float] = {}
+
+    def announce(self, now: datetime, monotonic: float) -> int:
+        """Publish what is due; return how many messages went out."""
+        claimable = {(step, job_id) for step in Step for job_id in self._ledger.list_claimable(step, now)}
+        self._told = {key: told for key, told in self._told.items() if key in claimable}
+        due = [key for key in claimable if monotonic - self._told.get(key, -1e9) >= self._repeat_seconds]
+        sent = [key for key in due if self._dispatcher.dispatch(*key)]
+        self._told.update(dict.fromkeys(sent, monotonic))
+        return len(sent)
+
+
+def run_sweep(node: Node, stop: threading.Event) -> None:
+    """Sweep and announce in this process until ``stop`` is set."""
+    announcer = Announcer(node.ledger, Dispatcher(build_app(node.settings)))
+
+    def tell() -> None:
+        announcer.announce(datetime.now(UTC), time.monotonic())
+
+    repeat_sweep(build_sweeper(node), node.settings.settle.sweep_seconds, stop, tell)
+
+
+def run_worker(node: Node, step: Step) -> None:
+    """Consume the queue of ``step`` in this process until told to stop.
+
+    The solo pool neither forks (CUDA cannot be initialised again after a fork) nor prefetches; more workers are
+    more processes.
+    """
+    app = build_app(node.settings)
+    register_step(app, node, step)
+    arguments = ["worker", "--pool", "solo", "--queues", step.value, "--hostname", f"{name_worker(step)}@%h"]
+    app.worker_main(
+        [*arguments, "--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING"]
+    )
+
+
+def register_step(app: Celery, node: Node, step: Step) -> None:
+    """Make the task of ``step`` known to ``app``."""
+    runner = StepRunner(node, name_worker(step), lambda: datetime.now(UTC))
+    dispatcher = Dispatcher(app)
+
+    def run(job_id: str) -> None:
+        job = runner.run_step(step, job_id)
+        following = next_step(step)
+        if job is not None and following is not None:
+            dispatcher.dispatch(following, job_id)
+
+    app.task(run, name=_TASK.format(step=step))

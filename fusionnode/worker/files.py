@@ -1,0 +1,178 @@
+"""Files in, files out: one pair fused without a node, for researchers and for a look before going live."""
+
+import json
+import logging
+import math
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pydicom import Dataset
+
+from fusionnode import __version__
+from fusionnode.capture.sheet import encode_png
+from fusionnode.domain.job import Job, JobState, derive_job_id
+from fusionnode.domain.series import SeriesKey
+from fusionnode.errors import OutputOccupied, PipelineInvalid
+from fusionnode.flow.fuse_pair import FusedPair, PairSources, fuse_pair
+from fusionnode.flow.preview import render_preview
+from fusionnode.fusion.cards import find_card
+from fusionnode.fusion.fuse import load_fuser
+from fusionnode.intake.folder import read_folder
+from fusionnode.logs import StepClock
+from fusionnode.pipeline.schema import Pipeline
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FilesRequest:
+    """One call of ``fusionnode fuse``. ``pipeline`` and ``network`` may be empty: then the rules choose."""
+
+    fixed: Path
+    moving: Path
+    out: Path
+    pipeline: str = ""
+    network: str = ""
+
+
+def fuse_folders(request: FilesRequest, pipelines: Iterable[Pipeline], moment: datetime) -> dict[str, Any]:
+    """Fuse two folders and write the fused series, the registration object, ``preview.png`` and ``report.json``.
+
+    The output folder appears whole or not at all. Returns the report.
+
+    Raises:
+        OutputOccupied: the output folder is there already and not empty.
+        Refused: the input is not acceptable, with the reason.
+        Misconfigured: an unknown pipeline or network was named.
+    """
+    _require_vacant(request.out)
+    clock = StepClock(logger)
+    with clock("read"):
+        sources = PairSources(read_folder(request.fixed), read_folder(request.moving))
+    modality = str(sources.moving[0].get("Modality", ""))
+    pipeline = choose_pipeline(pipelines, request, modality)
+    card = find_card(pipeline.fusion.model)
+    with clock("load"):
+        fuser = load_fuser(card)
+    job = _make_job(pipeline, sources, moment)
+    result = fuse_pair(job, sources, pipeline, fuser, clock)
+    with clock("write"):
+        names = _write_all(request.out, result, pipeline, modality)
+    report = build_report(job, pipeline, result, names, clock.seconds)
+    _publish(request.out, report)
+    return report
+
+
+def choose_pipeline(pipelines: Iterable[Pipeline], request: FilesRequest, modality: str) -> Pipeline:
+    """Return the named pipeline, or the first by name that takes ``modality``, with the network asked for.
+
+    Raises:
+        PipelineInvalid: there is none.
+    """
+    ordered = sorted(pipelines, key=lambda pipeline: pipeline.name)
+    named = [one for one in ordered if (one.name == request.pipeline if request.pipeline else _takes(one, modality))]
+    if not named:
+        known = ", ".join(pipeline.name for pipeline in ordered)
+        wanted = f"called {request.pipeline!r}" if request.pipeline else f"for a {modality or 'nameless'} series"
+        raise PipelineInvalid(f"There is no pipeline {wanted}.", remedy=f"Known are: {known}.")
+    pipeline = named[0]
+    if not request.network:
+        return pipeline
+    return pipeline.model_copy(update={"fusion": pipeline.fusion.model_copy(update={"model": request.network})})
+
+
+def build_report(
+    job: Job, pipeline: Pipeline, result: FusedPair, names: list[str], seconds: dict[str, float]
+) -> dict[str, Any]:
+    """Return what was done, as plain JSON values; no patient attribute is among them."""
+    prepared, estimate = result.prepared, result.prepared.estimate
+    return {
+        "fusionnode": __version__,
+        "job": job.id,
+        "moment": job.moment.isoformat(),
+        "pipeline": pipeline.identifier,
+        "network": result.fused.model,
+        "slices": len(result.fused.rgb),
+        "series_instance_uid": str(result.objects[0].SeriesInstanceUID),
+        "registration": {
+            "method": estimate.method.value,
+            "preset": estimate.preset,
+            "moving_from_fixed": estimate.motion.moving_from_fixed.tolist(),
+            "rotation_deg": estimate.motion.rotation_deg,
+            "displacement_mm": estimate.displacement_mm,
+            "overlap": estimate.overlap,
+            "information": _finite(estimate.information),
+            "information_at_start": _finite(estimate.information_at_start),
+            "warnings": list(estimate.warnings),
+        },
+        "windows": {
+            role: {"low": window.low, "high": window.high, "unit": window.unit.value}
+            for role, window in (("fixed", prepared.fixed_window), ("moving", prepared.moving_window))
+        },
+        "notes": list(prepared.notes),
+        "files": names,
+        "seconds": {step: round(value, 3) for step, value in seconds.items()},
+    }
+
+
+def _require_vacant(out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise OutputOccupied(f"{out} is not an empty folder.", remedy="Name a new folder with --out.")
+
+
+def _takes(pipeline: Pipeline, modality: str) -> bool:
+    return modality in pipeline.moving.modality
+
+
+def _make_job(pipeline: Pipeline, sources: PairSources, moment: datetime) -> Job:
+    fixed, moving = (
+        SeriesKey(str(series[0].get("SeriesInstanceUID", "")), 1) for series in (sources.fixed, sources.moving)
+    )
+    # Every run by hand may differ (another network, another version), so the moment makes its UIDs its own.
+    version = f"{pipeline.version}+{pipeline.fusion.model}+{moment.isoformat()}"
+    return Job(
+        id=derive_job_id(pipeline.name, version, str(fixed), str(moving)),
+        pipeline=pipeline.name,
+        pipeline_version=pipeline.version,
+        fixed=fixed,
+        moving=moving,
+        shared_frame=False,
+        state=JobState.FUSING,
+        moment=moment,
+    )
+
+
+def _write_all(out: Path, result: FusedPair, pipeline: Pipeline, modality: str) -> list[str]:
+    staging = _staging(out)
+    shutil.rmtree(staging, ignore_errors=True)
+    (staging / "fused").mkdir(parents=True)
+    names = [_write(staging, ds, index) for index, ds in enumerate(result.objects, start=1)]
+    sheet = render_preview(result.prepared, result.fused, pipeline.fusion.palette, modality)
+    (staging / "preview.png").write_bytes(encode_png(sheet))
+    return [*names, "preview.png", "report.json"]
+
+
+def _write(staging: Path, ds: Dataset, index: int) -> str:
+    name = "registration.dcm" if ds.Modality == "REG" else f"fused/{index:04d}.dcm"
+    ds.save_as(staging / name, enforce_file_format=True)
+    return name
+
+
+def _publish(out: Path, report: dict[str, Any]) -> None:
+    staging = _staging(out)
+    (staging / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    if out.is_dir():
+        out.rmdir()
+    staging.replace(out)
+
+
+def _staging(out: Path) -> Path:
+    return out.parent / f".{out.name}.partial"
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,161 @@
+"""The three steps of a job as tasks: claim, do, advance. Embedded and scaled-out workers run exactly this code."""
+
+import logging
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import groupby
+
+from pydicom import Dataset
+
+from fusionnode.capture.build import CaptureRequest
+from fusionnode.domain.job import Job, JobEvent
+from fusionnode.domain.series import SeriesKey
+from fusionnode.domain.terms import Step
+from fusionnode.errors import DeliveryIncomplete, FusionNodeError, LeaseLost, PipelineInvalid, Unavailable
+from fusionnode.flow.fuse_pair import PairSources, capture_fused, fuse_prepared, prepare_pair
+from fusionnode.flow.ports import Delivery
+from fusionnode.fusion.cards import find_card
+from fusionnode.fusion.fuse import Fuser, load_fuser
+from fusionnode.logs import StepClock, job_context
+from fusionnode.pipeline.schema import Pipeline
+from fusionnode.wiring import Node
+from fusionnode.worker.heartbeat import Heartbeat
+from fusionnode.worker.policy import judge_error, max_attempts
+
+logger = logging.getLogger(__name__)
+
+_NEXT = {Step.PREPARE: Step.FUSE, Step.FUSE: Step.SEND}
+
+
+@dataclass
+class StepRunner:
+    """Runs one step at a time for one worker; keeps fusers loaded between jobs.
+
+    Attributes:
+        worker: a name for the ledger's lease, such as host and process id.
+        clock: the present moment, timezone-aware.
+    """
+
+    node: Node
+    worker: str
+    clock: Callable[[], datetime]
+    _fusers: dict[str, Fuser] = field(default_factory=dict)
+
+    def run_step(self, step: Step, job_id: str | None = None) -> Job | None:
+        """Claim one job waiting for ``step`` (or exactly ``job_id``), do the step, record how it ended.
+
+        Returns the job as the ledger now holds it; None when there was nothing to claim.
+
+        Raises:
+            Unavailable: the ledger itself cannot be reached; the lease will run out and free the job.
+        """
+        job = self.node.ledger.claim_job(step, self.clock(), self._lease_seconds, self.worker, job_id)
+        if job is None:
+            return None
+        with job_context(job.id):
+            try:
+                return self._do(step, job)
+            except LeaseLost as lost:
+                logger.warning("%s dropped: %s", step, lost)
+                return self.node.ledger.find_job(job.id)
+
+    @property
+    def _lease_seconds(self) -> float:
+        return self.node.settings.work.lease_seconds
+
+    def _do(self, step: Step, job: Job) -> Job:
+        work = {Step.PREPARE: self._prepare, Step.FUSE: self._fuse, Step.SEND: self._send}[step]
+        try:
+            self._require_attempts_left(step, job)
+            with Heartbeat(self.node.ledger, job, self.clock, self._lease_seconds) as heartbeat:
+                work(job)
+                heartbeat.require_lease()
+        except LeaseLost:
+            raise
+        except Exception as error:
+            return self._end_badly(step, job, error)
+        finished = self.node.ledger.advance_job(job, JobEvent.FINISHED, self.clock())
+        logger.info("%s finished; the job is %s", step, finished.state)
+        return finished
+
+    def _end_badly(self, step: Step, job: Job, error: Exception) -> Job:
+        verdict = judge_error(error, job, step, self.clock(), self.node.settings.work)
+        message = error if isinstance(error, FusionNodeError) else type(error).__name__
+        logger.warning("%s %s: %s", step, verdict.event, message)
+        if verdict.defect:
+            # Frames only: the text of a foreign exception may quote a patient's data.
+            logger.error("defect in %s:\n%s", step, "".join(traceback.format_tb(error.__traceback__)))
+        return self.node.ledger.advance_job(job, verdict.event, self.clock(), error, verdict.not_before)
+
+    def _require_attempts_left(self, step: Step, job: Job) -> None:
+        limit = max_attempts(step, self.node.settings.work)
+        if job.attempts >= limit:
+            raise Unavailable(
+                f"The {step} step was begun {job.attempts} times and never ended.",
+                remedy="Look for a worker that was killed (memory?), then run `fusionnode retry`.",
+            )
+
+    def _prepare(self, job: Job) -> None:
+        sources = PairSources(self._read(job.fixed, pixels=True), self._read(job.moving, pixels=True))
+        prepared = prepare_pair(sources, self._pipeline(job), StepClock(logger))
+        self.node.prepared.save_prepared(job, prepared)
+
+    def _fuse(self, job: Job) -> None:
+        pipeline, narrate = self._pipeline(job), StepClock(logger)
+        prepared = self.node.prepared.load_prepared(job)
+        fused = fuse_prepared(prepared, pipeline, self._fuser(pipeline.fusion.model), narrate)
+        fixed, moving = self._read(job.fixed, pixels=False), self._read(job.moving, pixels=False)
+        objects = capture_fused(CaptureRequest(job, pipeline, prepared, fused, fixed, moving), narrate)
+        published = self.node.outbox.publish(job, objects)
+        self.node.ledger.add_deliveries(
+            Delivery(job.id, destination, ds.SOPClassUID, ds.SOPInstanceUID, path)
+            for destination in pipeline.destinations
+            for ds, path in published
+        )
+        self.node.prepared.discard_prepared(job)
+
+    def _send(self, job: Job) -> None:
+        owed = sorted(self.node.ledger.list_undelivered(job.id), key=lambda one: one.destination)
+        trouble: list[FusionNodeError] = []
+        for destination, deliveries in groupby(owed, key=lambda one: one.destination):
+            try:
+                # Each outcome is accounted for as it comes, so that a lost association costs nothing already stored.
+                for outcome in self.node.sender.send(destination, list(deliveries)):
+                    self.node.ledger.record_outcome(outcome, self.clock())
+            except Unavailable as unavailable:
+                trouble.append(unavailable)
+        stored, total = self.node.ledger.count_deliveries(job.id)
+        logger.info("%d of %d instances are stored", stored, total)
+        if trouble:
+            raise trouble[0]
+        if stored < total:
+            raise DeliveryIncomplete(
+                f"{total - stored} of {total} instances were refused by their destination.",
+                remedy="See `fusionnode jobs --json` for the statuses.",
+                stored=stored,
+                total=total,
+            )
+
+    def _read(self, key: SeriesKey, *, pixels: bool) -> list[Dataset]:
+        return self.node.source.read_series(key, pixels=pixels)
+
+    def _pipeline(self, job: Job) -> Pipeline:
+        pipeline = self.node.pipelines.get(job.pipeline)
+        if pipeline is None or pipeline.version != job.pipeline_version:
+            raise PipelineInvalid(
+                f"Pipeline {job.pipeline}@{job.pipeline_version} of the job is no longer installed.",
+                remedy="Put its file back, or let the sweep make a job under the new version.",
+            )
+        return pipeline
+
+    def _fuser(self, model: str) -> Fuser:
+        if model not in self._fusers:
+            self._fusers[model] = load_fuser(find_card(model))
+        return self._fusers[model]
+
+
+def next_step(step: Step) -> Step | None:
+    """The step that follows ``step``; None after the last."""
+    return _NEXT.get(step)

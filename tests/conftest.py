@@ -1,0 +1,38 @@
+"""Fixtures shared by all chapters, and what is said at the end about the tests that could not run."""
+
+import os
+
+# Small tensors on two cores are faster without a team of threads, and the processes that tests start inherit this.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from pathlib import Path
+
+import pydicom.config
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _strict_writing() -> None:
+    """Tests are stricter than production: a value that breaks its VR fails the moment it is written."""
+    pydicom.config.settings.writing_validation_mode = pydicom.config.RAISE
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real imaging data; tests that need it are skipped, loudly, where it is absent."""
+    folder = Path(os.environ.get("FUSIONNODE_REAL_DATA", REPOSITORY.parent / "shared" / "data"))
+    if not (folder / "README.md").is_file():
+        pytest.skip(f"no real imaging data in {folder}; set FUSIONNODE_REAL_DATA")
+    return folder
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """List what was not tested where it cannot be overlooked."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    if skipped:
+        terminalreporter.section(f"NOT TESTED HERE: {len(skipped)} tests were skipped")
+        for report in skipped:
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else ""
+            terminalreporter.line(f"{report.nodeid}: {reason}")

@@ -1,0 +1,111 @@
+"""The command line as a user meets it: exit codes, words, JSON."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.datasets import Identity, make_mr_series, make_pt_series
+from tests.support.files import write_series
+from tests.support.running import FUSIONNODE
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([FUSIONNODE, *arguments], capture_output=True, text=True, check=False, timeout=100)
+
+
+def test_help_names_every_command() -> None:
+    text = _run("--help").stdout
+    names = "demo serve listen sweep work fuse jobs retry check doctor migrate reindex"
+    assert all(name in text for name in names.split())
+
+
+def test_version_is_the_package_s() -> None:
+    from fusionnode import __version__
+
+    assert _run("--version").stdout.strip() == __version__
+
+
+def test_a_broken_site_file_is_wrong_usage_and_said_without_a_traceback(tmp_path: Path) -> None:
+    site = tmp_path / "site.toml"
+    site.write_text("port = 'eleven'\n")
+    done = _run("jobs", "--site", str(site))
+    assert done.returncode == 2
+    assert "port" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_retry_of_an_unknown_job_is_told(tmp_path: Path) -> None:
+    site = tmp_path / "site.toml"
+    site.write_text('spool = "spool"\n')
+    (tmp_path / "spool").mkdir()
+    done = _run("retry", "no-such-job", "--site", str(site))
+    assert done.returncode == 1
+    assert "JobUnknown" in done.stderr
+
+
+def test_jobs_of_a_new_node_are_an_empty_list(tmp_path: Path) -> None:
+    site = tmp_path / "site.toml"
+    site.write_text('spool = "spool"\n')
+    assert json.loads(_run("jobs", "--json", "--site", str(site)).stdout) == []
+
+
+def test_check_says_what_is_wrong_and_fails(tmp_path: Path) -> None:
+    path = tmp_path / "pipeline.yaml"
+    path.write_text("name: broken\n")
+    done = _run("check", str(REPOSITORY / "pipelines"), str(path))
+    assert done.returncode == 1
+    assert "good: pipeline" in done.stdout
+    assert "wrong: pipeline" in done.stdout
+
+
+def test_doctor_finds_a_destination_that_does_not_answer(tmp_path: Path) -> None:
+    site = tmp_path / "site.toml"
+    site.write_text('spool = "spool"\n[destinations.pacs]\nae_title = "PACS"\nhost = "127.0.0.1"\nport = 1\n')
+    done = _run("doctor", "--site", str(site))
+    assert done.returncode == 1
+    [line] = [line for line in done.stdout.splitlines() if line.startswith("destination pacs")]
+    assert "ILL" in line
+
+
+def test_fuse_writes_everything_or_nothing(tmp_path: Path) -> None:
+    frame = Identity(frame_of_reference_uid="1.2.3")
+    write_series(tmp_path / "mr", make_mr_series(identity=frame))
+    write_series(tmp_path / "pt", make_pt_series(identity=Identity(frame_of_reference_uid="1.2.3", series_number=2)))
+    out = tmp_path / "out"
+    arguments = ("fuse", str(tmp_path / "mr"), str(tmp_path / "pt"), "--out", str(out), "--json")
+    done = _run(*arguments)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["slices"] == len(list((out / "fused").iterdir())) == 12
+    assert json.loads((out / "report.json").read_text()) == report
+    assert (out / "preview.png").read_bytes().startswith(b"\x89PNG")
+    again = _run(*arguments)
+    assert again.returncode == 1
+    assert "OutputOccupied" in again.stderr
+    unknown = _run(
+        "fuse", str(tmp_path / "mr"), str(tmp_path / "pt"), "--out", str(tmp_path / "x"), "--network", "nope"
+    )
+    assert unknown.returncode == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mr", "out", "pt"]
+
+
+@pytest.mark.parametrize("command", ["serve", "listen", "work"])
+def test_every_unit_in_deploy_starts_a_command_that_exists(command: str) -> None:
+    assert _run(command, "--help").returncode == 0
+    units = "".join(path.read_text() for path in (REPOSITORY / "deploy" / "systemd").iterdir())
+    assert f"fusionnode {command} " in units
+
+
+def test_light_commands_do_not_load_the_heavy_libraries() -> None:
+    probe = (
+        "import sys; from fusionnode.cli import app; sys.argv = ['fusionnode', 'check', 'pipelines']; "
+        "app(standalone_mode=False); "
+        "print({'torch', 'SimpleITK', 'celery', 'highdicom'} & set(sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == "set()"

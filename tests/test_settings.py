@@ -1,0 +1,69 @@
+"""The site file: every mistake is told at once, and the environment wins."""
+
+from pathlib import Path
+
+import pytest
+
+from fusionnode.errors import SettingsInvalid
+from fusionnode.settings import load_settings
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def test_load_settings_without_a_file_gives_a_loopback_node() -> None:
+    settings = load_settings(None)
+    assert settings.host == "127.0.0.1"
+    assert settings.ledger_url.startswith("sqlite:///")
+
+
+def test_load_settings_reports_every_mistake_at_once(tmp_path: Path) -> None:
+    site = tmp_path / "site.toml"
+    site.write_text('ae_title = "FAR TOO LONG A TITLE FOR AN AE"\nport = 99999\ncolour = "blue"\n')
+    with pytest.raises(SettingsInvalid) as refusal:
+        load_settings(site)
+    mistakes = " ".join(refusal.value.facts["mistakes"])  # type: ignore[arg-type]
+    assert all(word in mistakes for word in ("ae_title", "port", "colour"))
+
+
+@pytest.mark.parametrize("content", ["not = [toml", "- a\n- list\n", "\x00\x01"])
+def test_load_settings_of_a_broken_file_names_the_file(tmp_path: Path, content: str) -> None:
+    for suffix in (".toml", ".yaml"):
+        site = tmp_path / f"site{suffix}"
+        site.write_text(content)
+        with pytest.raises(SettingsInvalid, match=site.name):
+            load_settings(site)
+
+
+def test_load_settings_of_a_missing_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SettingsInvalid, match="cannot be read"):
+        load_settings(tmp_path / "nowhere.toml")
+
+
+def test_load_settings_lets_the_environment_win_even_inside_a_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = tmp_path / "site.toml"
+    site.write_text("port = 104\n[settle]\nidle_seconds = 3\nslow_seconds = 4\n")
+    monkeypatch.setenv("FUSIONNODE_PORT", "11113")
+    monkeypatch.setenv("FUSIONNODE_SETTLE__IDLE_SECONDS", "7")
+    settings = load_settings(site)
+    assert (settings.port, settings.settle.idle_seconds, settings.settle.slow_seconds) == (11113, 7, 4)
+
+
+def test_load_settings_takes_paths_from_where_the_file_lies(tmp_path: Path) -> None:
+    site = tmp_path / "site.yaml"
+    site.write_text("spool: here\npipelines: there\n")
+    settings = load_settings(site)
+    assert (settings.spool, settings.pipelines) == (tmp_path / "here", tmp_path / "there")
+
+
+def test_secrets_are_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FUSIONNODE_DATABASE_URL", "postgresql+psycopg://user:hunter2@db/fusionnode")
+    settings = load_settings(None)
+    assert "hunter2" not in repr(settings)
+    assert "hunter2" in settings.ledger_url
+
+
+def test_the_site_file_that_comes_with_the_project_is_good() -> None:
+    settings = load_settings(REPOSITORY / "deploy" / "site.toml")
+    assert settings.destinations["pacs"].ae_title == "ORTHANC"

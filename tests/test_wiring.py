@@ -1,0 +1,40 @@
+"""The edges are put together from the site's settings, and a wrong site stops at start-up."""
+
+from pathlib import Path
+
+import pytest
+
+from fusionnode.errors import PipelineInvalid, SettingsInvalid
+from fusionnode.wiring import find_shared, load_pipelines, name_worker, open_node
+from tests.support.nodes import make_settings
+
+
+def test_open_node_makes_the_spool_and_the_ledger(tmp_path: Path) -> None:
+    node = open_node(make_settings(tmp_path))
+    assert node.ledger.list_jobs() == []
+    assert (tmp_path / "spool" / "arrivals").is_dir()
+
+
+def test_open_node_with_an_unknown_destination_stops_at_start_up(tmp_path: Path) -> None:
+    with pytest.raises(PipelineInvalid, match="pacs"):
+        open_node(make_settings(tmp_path, destinations={}))
+    assert not (tmp_path / "spool").exists()
+
+
+def test_open_node_with_a_database_nobody_knows_stops_at_start_up(tmp_path: Path) -> None:
+    with pytest.raises(SettingsInvalid):
+        open_node(make_settings(tmp_path, database_url="oracle://nowhere"))
+
+
+def test_load_pipelines_of_an_empty_folder_says_which(tmp_path: Path) -> None:
+    with pytest.raises(PipelineInvalid, match=tmp_path.name):
+        load_pipelines(make_settings(tmp_path, pipelines=tmp_path), None)
+
+
+def test_find_shared_finds_what_comes_with_the_project() -> None:
+    assert (find_shared("pipelines") / "mr-pt.yaml").is_file()
+    assert (find_shared("dicom_samples") / "MANIFEST.toml").is_file()
+
+
+def test_workers_of_one_process_have_names_of_their_own() -> None:
+    assert name_worker("fuse") != name_worker("send")

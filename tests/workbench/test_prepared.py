@@ -1,0 +1,71 @@
+"""A prepared pair survives the rest between two steps unchanged, and is visible whole or not at all."""
+
+import dataclasses
+import math
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fusionnode.domain.images import PreparedPair
+from fusionnode.domain.job import Job, JobState
+from fusionnode.domain.series import SeriesKey
+from fusionnode.errors import SpoolFileMissing
+from fusionnode.workbench.prepared import PreparedFolder
+from tests.support.pairs import make_prepared_pair
+
+JOB = Job(
+    "0a1b",
+    "mr-pt",
+    "1",
+    SeriesKey("1.2", 1),
+    SeriesKey("1.3", 1),
+    False,
+    JobState.PREPARING,
+    datetime(2026, 1, 1, tzinfo=UTC),
+)
+
+
+def _assert_equal(one: PreparedPair, other: PreparedPair) -> None:
+    for name in ("fixed", "moving", "covered"):
+        left, right = getattr(one, name), getattr(other, name)
+        assert left.dtype == right.dtype
+        np.testing.assert_array_equal(left, right)
+    np.testing.assert_array_equal(one.grid.patient_from_index, other.grid.patient_from_index)
+    np.testing.assert_array_equal(one.estimate.motion.moving_from_fixed, other.estimate.motion.moving_from_fixed)
+    for name in ("fixed_window", "moving_window", "fixed_sources", "moving_sources", "notes", "frame_of_reference_uid"):
+        assert getattr(one, name) == getattr(other, name)
+    for field in dataclasses.fields(one.estimate):
+        left, right = getattr(one.estimate, field.name), getattr(other.estimate, field.name)
+        if field.name != "motion":
+            assert left == right or (math.isnan(left) and math.isnan(right))
+
+
+def test_load_prepared_gives_back_what_was_saved(tmp_path: Path) -> None:
+    prepared = make_prepared_pair()
+    folder = PreparedFolder(tmp_path)
+    folder.save_prepared(JOB, prepared)
+    _assert_equal(folder.load_prepared(JOB), prepared)
+
+
+def test_load_prepared_that_is_not_there_waits_for_it(tmp_path: Path) -> None:
+    with pytest.raises(SpoolFileMissing, match="0a1b"):
+        PreparedFolder(tmp_path).load_prepared(JOB)
+
+
+def test_save_prepared_again_replaces_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    folder = PreparedFolder(tmp_path)
+    folder.save_prepared(JOB, make_prepared_pair())
+    folder.save_prepared(dataclasses.replace(JOB, fence=2), make_prepared_pair(seed=1))
+    assert [path.name for path in (tmp_path / "prepared").iterdir()] == ["0a1b.npz"]
+    _assert_equal(folder.load_prepared(JOB), make_prepared_pair(seed=1))
+
+
+def test_discard_prepared_may_be_repeated(tmp_path: Path) -> None:
+    folder = PreparedFolder(tmp_path)
+    folder.save_prepared(JOB, make_prepared_pair())
+    folder.discard_prepared(JOB)
+    folder.discard_prepared(JOB)
+    with pytest.raises(SpoolFileMissing):
+        folder.load_prepared(JOB)

@@ -1,0 +1,69 @@
+"""The Celery form: messages are ids, and a broker that is away costs nothing."""
+
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from celery.contrib.testing.worker import start_worker
+
+from fusionnode.domain.job import JobState
+from fusionnode.domain.terms import Step
+from fusionnode.errors import SettingsInvalid
+from fusionnode.worker.app import Announcer, Dispatcher, build_app, register_step
+from tests.support.nodes import MOMENT, make_settings, open_test_node, queue_job
+from tests.support.running import await_port, await_value, free_port
+from tests.support.tools import require_tool
+
+
+@pytest.fixture
+def redis_url(tmp_path: Path) -> Iterator[str]:
+    binary, port = require_tool("redis-server"), free_port()
+    process = subprocess.Popen(
+        [binary, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path)]
+    )
+    try:
+        await_port(port)
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def test_without_a_broker_the_scaled_out_form_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsInvalid, match="broker"):
+        build_app(make_settings(tmp_path))
+
+
+def test_a_broker_that_does_not_answer_is_no_loss(tmp_path: Path) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        url = f"redis://127.0.0.1:{nobody.getsockname()[1]}/0"
+        node = open_test_node(tmp_path, broker_url=url)
+        job = queue_job(node, tmp_path)
+        announcer = Announcer(node.ledger, Dispatcher(build_app(node.settings)))
+        assert announcer.announce(MOMENT, 0.0) == 0
+        assert node.ledger.list_claimable(Step.PREPARE, MOMENT) == [job.id]
+
+
+@pytest.mark.system
+def test_a_job_is_announced_once_and_again_when_it_still_waits(tmp_path: Path, redis_url: str) -> None:
+    node = open_test_node(tmp_path, broker_url=redis_url)
+    queue_job(node, tmp_path)
+    announcer = Announcer(node.ledger, Dispatcher(build_app(node.settings)), repeat_seconds=30)
+    assert [announcer.announce(MOMENT, moment) for moment in (0.0, 1.0, 29.0, 31.0)] == [1, 0, 0, 1]
+
+
+@pytest.mark.system
+def test_a_doubled_message_does_the_work_once(tmp_path: Path, redis_url: str) -> None:
+    node = open_test_node(tmp_path, broker_url=redis_url)
+    job = queue_job(node, tmp_path)
+    app = build_app(node.settings)
+    register_step(app, node, Step.PREPARE)
+    dispatcher = Dispatcher(app)
+    assert all(dispatcher.dispatch(Step.PREPARE, job.id) for _ in range(3))
+    assert dispatcher.dispatch(Step.PREPARE, "no-such-job")
+    with start_worker(app, pool="solo", queues=["prepare"], perform_ping_check=False):
+        await_value(lambda: node.ledger.find_job(job.id).state is JobState.PREPARED, seconds=30)
+    assert node.ledger.find_job(job.id).fence == 1

@@ -1,0 +1,46 @@
+"""The embedded node: C-STORE in, fused series out, all in one process."""
+
+from pathlib import Path
+
+from fusionnode.capture.identity import FusedIdentity
+from fusionnode.domain.job import JobState
+from fusionnode.worker.inline import EmbeddedNode
+from tests.support.datasets import Identity, Layout, make_mr_series
+from tests.support.nodes import FRAME, make_pair, open_test_node, send_series, storage_pacs
+from tests.support.running import await_value
+
+
+def test_a_pair_sent_to_the_node_arrives_fused(tmp_path: Path) -> None:
+    with storage_pacs(tmp_path) as pacs:
+        node = open_test_node(tmp_path, pacs)
+        embedded = EmbeddedNode(node)
+        embedded.start()
+        try:
+            fixed, moving = make_pair()
+            statuses = send_series(node.settings, embedded.port, [*moving, *fixed], tmp_path / "scanner")
+            assert set(statuses) == {"0000"}
+            [job] = await_value(lambda: node.ledger.list_jobs({JobState.STORED}), seconds=40)
+            assert len(pacs.fetch_series(FusedIdentity(job.id).series_uid)) == len(fixed)
+        finally:
+            embedded.stop()
+
+
+def test_a_late_slice_makes_a_second_generation_that_says_what_it_supersedes(tmp_path: Path) -> None:
+    with storage_pacs(tmp_path) as pacs:
+        node = open_test_node(tmp_path, pacs)
+        embedded = EmbeddedNode(node)
+        embedded.start()
+        try:
+            fixed, moving = make_pair()
+            send_series(node.settings, embedded.port, [*moving, *fixed], tmp_path / "scanner")
+            [first] = await_value(lambda: node.ledger.list_jobs({JobState.STORED}), seconds=40)
+            longer = make_mr_series(Layout(slices=11, rows=24, columns=20), Identity(frame_of_reference_uid=FRAME))
+            assert longer[0].SeriesInstanceUID == fixed[0].SeriesInstanceUID
+            send_series(node.settings, embedded.port, longer[-1:], tmp_path / "late")
+            jobs = await_value(lambda: [one for one in [node.ledger.list_jobs({JobState.STORED})] if len(one) == 2])[0]
+            [second] = [job for job in jobs if job.id != first.id]
+            assert second.supersedes == first.id
+            assert second.fixed.generation == 2
+            assert len(pacs.fetch_series(FusedIdentity(second.id).series_uid)) == 11
+        finally:
+            embedded.stop()

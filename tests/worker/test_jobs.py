@@ -1,0 +1,49 @@
+"""What an operator asks of the ledger."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from fusionnode.domain.job import JobEvent, JobState
+from fusionnode.domain.terms import Step
+from fusionnode.errors import JobUnknown, Refused, TransitionForbidden
+from fusionnode.worker.jobs import list_job_facts, reindex_spool, retry_job
+from tests.support.nodes import MOMENT, make_settings, open_test_node, queue_job
+
+
+def test_list_job_facts_tells_the_reason_and_no_patient(tmp_path: Path) -> None:
+    node = open_test_node(tmp_path)
+    job = queue_job(node, tmp_path)
+    claimed = node.ledger.claim_job(Step.PREPARE, MOMENT, 30, "worker")
+    assert claimed is not None
+    node.ledger.advance_job(claimed, JobEvent.REFUSED, MOMENT, Refused("The slices are tilted."))
+    [fact] = list_job_facts(node.settings)
+    assert (fact["id"], fact["state"], fact["error"]) == (job.id, "refused", "Refused")
+    assert "tilted" in fact["reason"]
+    assert "TEST-1" not in str(fact)
+
+
+def test_retry_job_puts_a_refused_job_back_and_no_other(tmp_path: Path) -> None:
+    node = open_test_node(tmp_path)
+    job = queue_job(node, tmp_path)
+    with pytest.raises(TransitionForbidden):
+        retry_job(node.settings, job.id)
+    claimed = node.ledger.claim_job(Step.PREPARE, MOMENT, 30, "worker")
+    assert claimed is not None
+    node.ledger.advance_job(claimed, JobEvent.REFUSED, MOMENT, Refused("no"))
+    assert retry_job(node.settings, job.id) == JobState.QUEUED
+    with pytest.raises(JobUnknown):
+        retry_job(node.settings, "unknown")
+
+
+def test_reindex_spool_rebuilds_a_lost_ledger_to_the_same_jobs(tmp_path: Path) -> None:
+    job = queue_job(open_test_node(tmp_path), tmp_path)
+    spool = tmp_path / "spool"
+    for path in spool.glob("ledger.sqlite*"):
+        path.unlink()
+    assert reindex_spool(make_settings(tmp_path)) == 20
+    again = queue_job(open_test_node(tmp_path), tmp_path / "again")
+    assert again.id == job.id
+    assert reindex_spool(make_settings(tmp_path)) == 20
+    shutil.rmtree(spool)

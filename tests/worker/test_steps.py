@@ -1,0 +1,127 @@
+"""The steps of a job on a real ledger, a real spool and a real storage SCP."""
+
+from pathlib import Path
+
+import pytest
+
+from fusionnode.capture.identity import FusedIdentity
+from fusionnode.domain.job import JobState
+from fusionnode.domain.terms import Step
+from fusionnode.wiring import Node
+from fusionnode.worker.steps import StepRunner, next_step
+from tests.support.nodes import Clock, open_test_node, queue_job, storage_pacs
+
+
+def _runner(node: Node, clock: Clock, worker: str = "worker-1") -> StepRunner:
+    return StepRunner(node, worker, clock)
+
+
+def test_the_steps_follow_each_other_and_end() -> None:
+    assert [next_step(step) for step in Step] == [Step.FUSE, Step.SEND, None]
+
+
+def test_a_job_goes_from_queued_to_stored_and_its_slices_are_in_the_pacs(tmp_path: Path) -> None:
+    with storage_pacs(tmp_path) as pacs:
+        node = open_test_node(tmp_path, pacs)
+        job = queue_job(node, tmp_path)
+        runner = _runner(node, Clock())
+        states = [ended.state for step in Step if (ended := runner.run_step(step, job.id))]
+        assert states == [JobState.PREPARED, JobState.FUSED, JobState.STORED]
+        assert len(pacs.fetch_series(FusedIdentity(job.id).series_uid)) == 10
+        assert node.ledger.count_deliveries(job.id) == (10, 10)
+        assert not list((tmp_path / "spool" / "prepared").iterdir())
+
+
+def test_a_step_with_nothing_to_claim_does_nothing(tmp_path: Path) -> None:
+    node = open_test_node(tmp_path)
+    assert _runner(node, Clock()).run_step(Step.PREPARE) is None
+
+
+def test_a_pacs_that_is_down_is_waited_for_and_nothing_is_computed_again(tmp_path: Path) -> None:
+    clock = Clock()
+    node = open_test_node(tmp_path)
+    job = queue_job(node, tmp_path)
+    runner = _runner(node, clock)
+    runner.run_step(Step.PREPARE)
+    runner.run_step(Step.FUSE)
+    deferred = runner.run_step(Step.SEND)
+    assert deferred is not None
+    assert (deferred.state, deferred.error) == (JobState.FUSED, "DestinationUnreachable")
+    assert runner.run_step(Step.SEND) is None, "its time has not come yet"
+    with storage_pacs(tmp_path) as pacs:
+        clock.advance(60)
+        node = open_test_node(tmp_path, pacs)
+        stored = _runner(node, clock).run_step(Step.SEND)
+        assert stored is not None
+        assert stored.state is JobState.STORED
+        assert len(pacs.fetch_series(FusedIdentity(job.id).series_uid)) == 10
+
+
+def test_a_missing_source_is_tried_again_and_then_given_up(tmp_path: Path) -> None:
+    clock = Clock()
+    node = open_test_node(tmp_path)
+    job = queue_job(node, tmp_path)
+    for path in (tmp_path / "spool" / "instances").rglob("*.dcm"):
+        path.unlink()
+    states = []
+    for _ in range(3):
+        clock.advance(600)
+        ended = _runner(node, clock).run_step(Step.PREPARE, job.id)
+        assert ended is not None
+        states.append(ended.state)
+    assert states == [JobState.QUEUED, JobState.QUEUED, JobState.FAILED]
+    assert node.ledger.find_job(job.id).error == "SpoolFileMissing"
+
+
+def test_a_defect_fails_the_job_loudly_without_quoting_foreign_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    node = open_test_node(tmp_path)
+    job = queue_job(node, tmp_path)
+
+    secret = "patient DOE^JOHN"
+
+    def explode(*_: object) -> None:
+        raise ZeroDivisionError(secret)
+
+    monkeypatch.setattr("fusionnode.worker.steps.prepare_pair", explode)
+    ended = _runner(node, Clock()).run_step(Step.PREPARE, job.id)
+    assert ended is not None
+    assert (ended.state, ended.error) == (JobState.FAILED, "ZeroDivisionError")
+    assert "explode" in caplog.text
+    assert "DOE" not in caplog.text + ended.reason
+
+
+def test_a_worker_whose_lease_was_taken_over_keeps_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    node = open_test_node(tmp_path)
+    job = queue_job(node, tmp_path)
+    slow = _runner(node, clock)
+    quick = _runner(node, clock, "worker-2")
+    do_the_work = StepRunner._prepare
+
+    def dawdle(runner: StepRunner, claimed: object) -> None:
+        do_the_work(runner, claimed)  # type: ignore[arg-type]
+        if runner is slow:
+            clock.advance(3600)
+            node.ledger.release_expired(clock())
+            assert quick.run_step(Step.PREPARE, job.id) is not None
+
+    monkeypatch.setattr(StepRunner, "_prepare", dawdle)
+    ended = slow.run_step(Step.PREPARE, job.id)
+    assert ended is not None
+    assert (ended.state, ended.fence) == (JobState.PREPARED, 2)
+
+
+def test_a_step_that_kills_its_worker_again_and_again_fails_at_last(tmp_path: Path) -> None:
+    clock = Clock()
+    node = open_test_node(tmp_path)
+    job = queue_job(node, tmp_path)
+    for _ in range(node.settings.work.max_attempts):
+        assert node.ledger.claim_job(Step.PREPARE, clock(), 30, "doomed", job.id)
+        clock.advance(60)
+        assert node.ledger.release_expired(clock())
+    ended = _runner(node, clock).run_step(Step.PREPARE, job.id)
+    assert ended is not None
+    assert ended.state is JobState.FAILED
+    assert "never ended" in ended.reason
