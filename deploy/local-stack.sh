@@ -69,13 +69,17 @@ start_one() {
     esac
 }
 
+is_running() {  # is_running PID: a process that ended but is not yet buried by its parent does not count
+    grep -qs '^State:.[^Z]' "/proc/$1/status"
+}
+
 stop_one() {
     local file=$state/$1.pid pid
     [ -f "$file" ] || return 0
     pid=$(cat "$file")
     # The launched process leads a session of its own, so its children end with it. PostgreSQL takes SIGINT for "now".
     kill "$([ "$1" = postgres ] && echo -INT || echo -TERM)" -- "-$pid" 2> /dev/null || true
-    for _ in $(seq 200); do kill -0 "$pid" 2> /dev/null || break; sleep 0.1; done
+    for _ in $(seq 200); do is_running "$pid" || break; sleep 0.1; done
     kill -KILL -- "-$pid" 2> /dev/null || true
     rm -f "$file"
 }

@@ -1,0 +1,1 @@
+"""Registration (middle): two volumes into one frame, or a refusal with a reason."""
