@@ -85,7 +85,11 @@ stop_one() {
 }
 
 case "$action" in
-    up) for one in "${everything[@]}"; do start_one "$one"; done ;;
+    up)
+        for one in "${everything[@]}"; do start_one "$one"; done
+        for one in "${everything[@]}"; do
+            is_running "$(cat "$state/$one.pid")" || { echo "local-stack: $one ended; see $state/$one.log" >&2; exit 1; }
+        done ;;
     down) for one in send fuse prepare sweep listen redis postgres; do stop_one "$one"; done ;;
     start) start_one "$name" ;;
     stop) stop_one "$name" ;;
