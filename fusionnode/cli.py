@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from fusionnode import __version__
 from fusionnode.domain.terms import Step
@@ -107,16 +107,29 @@ def fuse(  # noqa: PLR0913, PLR0917 - one parameter per option
     out: Annotated[Path, typer.Option(help="New folder for the fused series, preview.png and report.json.")],
     pipeline: Annotated[str, typer.Option(help="Pipeline by name; chosen by modality when left out.")] = "",
     network: Annotated[str, typer.Option(help="Fuser by name instead of the pipeline's.")] = "",
+    unpaired: Annotated[bool, typer.Option("--unpaired", help="Do not ask the pairing rules; outputs say so.")] = False,
     site: Site = None,
     as_json: AsJson = False,
 ) -> None:
     """Fuse two folders of files into a third, without a node."""
-    from fusionnode.wiring import load_pipelines
-    from fusionnode.worker.files import FilesRequest, fuse_folders
+    from rich.progress import Progress
 
-    pipelines = load_pipelines(load_settings(site), known_destinations=None).values()
-    request = FilesRequest(fixed, moving, out, pipeline, network)
-    report = fuse_folders(request, pipelines, datetime.now(UTC).replace(microsecond=0))
+    from fusionnode.wiring import load_pipelines
+    from fusionnode.worker.files import STEPS, FilesRequest, fuse_folders
+
+    settings = load_settings(site)
+    pipelines = load_pipelines(settings, known_destinations=None).values()
+    request = FilesRequest(fixed, moving, out, pipeline, network, unpaired)
+    now = datetime.now(UTC).replace(microsecond=0)
+    moment = now.astimezone(settings.find_zone(now))
+    if _err.is_terminal:
+        # The bar tells the steps; log lines between would tear it.
+        configure_logging(logging.WARNING)
+    with Progress(console=_err, transient=True, disable=not _err.is_terminal) as progress:
+        bar = progress.add_task("read", total=STEPS)
+        report = fuse_folders(
+            request, pipelines, moment, lambda step: progress.update(bar, description=step, advance=1)
+        )
     if as_json:
         _print_json(report)
         return
@@ -125,6 +138,68 @@ def fuse(  # noqa: PLR0913, PLR0917 - one parameter per option
     _out.print(f"motion: {motion['method']}, {motion['rotation_deg']:.1f} degrees, overlap {motion['overlap']:.0%}")
     for warning in [*motion["warnings"], *report["notes"]]:
         _out.print(f"note: {warning}")
+
+
+@app.command()
+def evaluate(
+    folder: Annotated[Path, typer.Argument(help="Folder of SET/MRI/NAME.png beside SET/PET or SET/SPECT.")],
+    networks: Annotated[str, typer.Option(help="Names, comma-separated; all available ones when left out.")] = "",
+    cases: Annotated[str, typer.Option(help="Only these, comma-separated, each CASE or SET/CASE.")] = "",
+    report: Annotated[Path | None, typer.Option("--json", help="File for all figures.")] = None,
+    save: Annotated[Path | None, typer.Option(help="Folder for the fused pictures, NETWORK/SET/NAME.png.")] = None,
+    sheet: Annotated[Path | None, typer.Option(help="PNG file for a contact sheet.")] = None,
+) -> None:
+    """Measure fusers on pairs of pictures; the classical ones are always in the table."""
+    from rich.progress import Progress
+
+    from fusionnode.worker.evaluation import EvaluationRequest, evaluate_folder
+
+    request = EvaluationRequest(folder, _split(networks), _split(cases), report, save, sheet)
+    with Progress(console=_err, transient=True, disable=not _err.is_terminal) as progress:
+        bar = progress.add_task("fusing and measuring")
+        _, tables = evaluate_folder(request, lambda done, total: progress.update(bar, completed=done, total=total))
+    typer.echo(tables)
+
+
+@app.command()
+def models(as_json: AsJson = False) -> None:
+    """List the fusers that a pipeline can name."""
+    from fusionnode.fusion.cards import list_card_facts
+
+    facts = list_card_facts()
+    if as_json:
+        _print_json(facts)
+        return
+    table = Table(Column("name", no_wrap=True), "version", "kind", "parameters", "usable", "what it does")
+    for fact in facts:
+        usable = ("default" if fact["default"] else "yes") if fact["available"] else "no weights"
+        size = f"{fact['parameters']:,}"
+        table.add_row(fact["name"], fact["version"], fact["kind"], size, usable, fact["summary"])
+    _out.print(table)
+
+
+@app.command()
+def train(  # noqa: PLR0913, PLR0917 - one parameter per option
+    name: Annotated[str, typer.Argument(help="Network to train.")],
+    data: Annotated[Path, typer.Option(help="Folder of SET/MRI/NAME.png beside SET/PET or SET/SPECT.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run; one that holds the same run is gone on with.")],
+    loss: Annotated[str, typer.Option(help="'paper' or 'balanced'.")] = "balanced",
+    steps: Annotated[int, typer.Option(min=1)] = 5000,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    bfloat16: Annotated[bool, typer.Option(help="Faster where the processor has it.")] = True,
+) -> None:
+    """Train a network on pairs of pictures; needs hours on a processor, and can be stopped and gone on with."""
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    from fusionnode.training.train import TrainingPlan
+    from fusionnode.training.train import train as run_training
+
+    plan = TrainingPlan(name, loss, steps, seed, bfloat16=bfloat16)
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=_err, disable=not _err.is_terminal) as progress:
+        bar = progress.add_task("training", total=steps)
+        state = run_training(plan, data, out, lambda step, _: progress.update(bar, completed=step))
+    _out.print(f"held-out loss {state.best:.4f}; weights in {out / 'best.safetensors'}")
 
 
 @app.command()
@@ -140,6 +215,23 @@ def jobs(site: Site = None, as_json: AsJson = False) -> None:
     for fact in facts:
         stored = f"{fact['stored']}/{fact['owed']}"
         table.add_row(fact["id"], fact["state"], fact["pipeline"], fact["moment"], stored, fact["reason"])
+    _out.print(table)
+
+
+@app.command()
+def series(site: Site = None, as_json: AsJson = False) -> None:
+    """List the received series: what state each is in and why, and why it was not paired."""
+    from fusionnode.worker.jobs import list_series_facts
+
+    facts = list_series_facts(load_settings(site))
+    if as_json:
+        _print_json(facts)
+        return
+    table = Table("series", "modality", "frames", "state", "why")
+    for fact in facts:
+        name = f"{fact['series_instance_uid']}#{fact['generation']}"
+        why = "\n".join([fact["reason"], *fact["not_paired"]])
+        table.add_row(name, fact["modality"], str(fact["frames"]), fact["state"], why)
     _out.print(table)
 
 
@@ -183,9 +275,9 @@ def doctor(site: Site = None) -> None:
 @app.command()
 def migrate(site: Site = None) -> None:
     """Bring the database to this version's schema."""
-    from fusionnode.index.store import migrate as migrate_ledger
+    from fusionnode.worker.jobs import migrate_ledger
 
-    migrate_ledger(load_settings(site).ledger_url)
+    migrate_ledger(load_settings(site))
 
 
 @app.command()
@@ -204,6 +296,10 @@ def main() -> None:
         _err.print(f"[red]{error.code}[/]: ", end="")
         _err.print(str(error), markup=False, highlight=False, soft_wrap=True)
         sys.exit(2 if isinstance(error, Misconfigured) else 1)
+
+
+def _split(names: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in names.split(",") if name.strip())
 
 
 def _print_json(facts: Any) -> None:

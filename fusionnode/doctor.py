@@ -74,9 +74,8 @@ def _probe_spool(settings: Settings) -> str:
 def _probe_database(settings: Settings) -> str:
     from sqlalchemy.engine import make_url
 
-    from fusionnode.index.store import migrate, open_ledger
+    from fusionnode.index.store import open_ledger
 
-    migrate(settings.ledger_url)
     ledger = open_ledger(settings.ledger_url)
     jobs = len(ledger.list_jobs())
     ledger.close()

@@ -6,20 +6,28 @@
     ├── Refused           the input is not acceptable; a human should know why; never retried
     │   ├── DatasetUnreadable, UidMalformed, SeriesUnsupported, SeriesMixed, GeometryIrregular, UnitUnusable,
     │   │     ContrastMissing
-    │   ├── RegistrationImplausible, OverlapInsufficient
+    │   ├── PairingRefused, RegistrationImplausible, OverlapInsufficient
     │   ├── CaptureInvalid
-    │   └── TransitionForbidden, JobUnknown, SeriesUnknown, OutputOccupied
+    │   ├── TransitionForbidden, JobUnknown, SeriesUnknown, OutputOccupied
+    │   └── PicturesUnusable
     ├── Unavailable       the world is not ready; retried with back-off
-    │   ├── SpoolFull, SpoolFileMissing
+    │   ├── SpoolFull, SpoolFileMissing, SpoolUnreadable
     │   ├── LeaseLost, LedgerUnavailable
     │   └── DestinationUnreachable, DeliveryIncomplete
     └── Misconfigured     stop at start-up and say what to change
         ├── SettingsInvalid, PipelineInvalid
-        └── ModelUnknown, ModelUnavailable, LedgerOutdated
+        └── ModelUnknown, ModelUnavailable (WeightsMissing, WeightsAltered), LedgerOutdated
 
 Anything else that escapes is a defect: the job fails loudly with its traceback.
 Facts travel as attributes (``error.facts``), so a report can print them and a test can check them.
 """
+
+import traceback
+
+
+def format_frames(error: BaseException) -> str:
+    """Return where ``error`` came from, without its text: that of a foreign error may quote a patient's data."""
+    return f"{type(error).__name__}\n" + "".join(traceback.format_tb(error.__traceback__))
 
 
 class FusionNodeError(Exception):
@@ -80,6 +88,10 @@ class OverlapInsufficient(Refused):
     """The two volumes do not cover enough common anatomy."""
 
 
+class PairingRefused(Refused):
+    """The pairing rules would not put two series given by hand together."""
+
+
 class CaptureInvalid(Refused):
     """An object about to leave broke a rule of the Standard or of this project; nothing was sent."""
 
@@ -100,6 +112,10 @@ class OutputOccupied(Refused):
     """The output folder holds something already, and nothing is ever overwritten."""
 
 
+class PicturesUnusable(Refused):
+    """A folder of pictures is not laid out in pairs, or one of its pictures cannot be measured."""
+
+
 class Unavailable(FusionNodeError):
     """The world is not ready. Retried with back-off."""
 
@@ -110,6 +126,10 @@ class SpoolFull(Unavailable):
 
 class SpoolFileMissing(Unavailable):
     """The ledger names a file that is not in the spool (a shared file system may be lagging)."""
+
+
+class SpoolUnreadable(Unavailable):
+    """Reading from or writing to the spool failed in a way that may pass: a stale handle, an I/O error, no memory."""
 
 
 class LeaseLost(Unavailable):
@@ -146,6 +166,14 @@ class ModelUnknown(Misconfigured):
 
 class ModelUnavailable(Misconfigured):
     """A network is known but cannot run: its trained weights are missing, broken or another network's."""
+
+
+class WeightsMissing(ModelUnavailable):
+    """The weight file of a network is not where it should be."""
+
+
+class WeightsAltered(ModelUnavailable):
+    """A weight file is not, byte for byte, the one its card speaks of."""
 
 
 class LedgerOutdated(Misconfigured):

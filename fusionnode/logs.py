@@ -2,30 +2,35 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 _job_id: ContextVar[str] = ContextVar("job_id", default="-")
 
 
-class _JobFilter(logging.Filter):
+_TALKATIVE = ("pynetdicom", "pydicom", "highdicom")
+
+
+class _LineFilter(logging.Filter):
+    """Adds the job, and drops what the DICOM libraries say: they quote values, patients' among them.
+
+    A filter and not a level, because these libraries set their loggers' levels themselves when they are imported.
+    """
+
     def filter(self, record: logging.LogRecord) -> bool:
         record.job_id = _job_id.get()
-        return True
+        return not record.name.startswith(_TALKATIVE)
 
 
 def configure_logging(level: int = logging.INFO) -> None:
     """Send all log lines to standard error, each with the job it belongs to. Safe to call again."""
     handler = logging.StreamHandler()
-    handler.addFilter(_JobFilter())
+    handler.addFilter(_LineFilter())
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s [%(job_id)s] %(name)s: %(message)s"))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    # Both write identifiers of patients into their own log lines.
-    for talkative in ("pynetdicom", "pydicom", "highdicom"):
-        logging.getLogger(talkative).setLevel(logging.CRITICAL)
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
@@ -46,13 +51,17 @@ class StepClock:
         seconds: by step name, in the order they ran.
     """
 
-    def __init__(self, logger: logging.Logger) -> None:
+    def __init__(self, logger: logging.Logger, tell: Callable[[str], None] | None = None) -> None:
+        """``tell`` hears the name of each step when it begins, for a progress bar."""
         self.seconds: dict[str, float] = {}
         self._logger = logger
+        self._tell = tell
 
     @contextmanager
     def __call__(self, step: str) -> Iterator[None]:
         """Time one step; a step that raises is logged by whoever catches the error."""
+        if self._tell is not None:
+            self._tell(step)
         began = time.perf_counter()
         yield
         self.seconds[step] = time.perf_counter() - began

@@ -1,17 +1,29 @@
 """The site file: who this node is, where its peers are, how patient it is. Read once, at start."""
 
 import tomllib
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from fusionnode.errors import SettingsInvalid
 
 AeTitle = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[ -\[\]-~]{1,16}$")]
 Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+def _check_time_zone(name: str) -> str:
+    try:
+        return ZoneInfo(name).key if name else ""
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("this host knows no such time zone; expected a name such as Europe/Paris") from None
+
+
+TimeZone = Annotated[str, AfterValidator(_check_time_zone)]
 
 
 class _Strict(BaseModel):
@@ -40,7 +52,7 @@ class WorkSettings(_Strict):
 
     lease_seconds: float = Field(default=60, gt=0)
     max_attempts: int = Field(default=5, ge=1)
-    max_send_attempts: int = Field(default=200, ge=1)
+    max_send_attempts: int = Field(default=1000, ge=1)
     retry_seconds: float = Field(default=5, gt=0)
     retry_cap_seconds: float = Field(default=600, gt=0)
 
@@ -52,6 +64,7 @@ class Settings(BaseSettings):
         spool: folder for received, prepared and finished objects; shared by all processes of the node.
         database_url: SQLAlchemy URL; empty means SQLite inside the spool.
         broker_url: Redis URL for the scaled-out form; empty means embedded workers.
+        time_zone: of the site's clocks, such as ``Europe/Paris``; empty means the one this host is set to.
         pipelines: folder of pipeline files; empty means the ones that come with fusionnode.
     """
 
@@ -71,6 +84,7 @@ class Settings(BaseSettings):
     spool_reserve_mb: int = Field(default=512, ge=0)
     database_url: SecretStr = SecretStr("")
     broker_url: SecretStr = SecretStr("")
+    time_zone: TimeZone = ""
     pipelines: Path | None = None
     destinations: dict[str, DestinationSettings] = Field(default_factory=dict)
     settle: SettleSettings = SettleSettings()
@@ -87,6 +101,12 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Let the environment win over the site file, which arrives as constructor arguments."""
         return env_settings, init_settings
+
+    def find_zone(self, moment: datetime) -> tzinfo:
+        """The zone that the site's clocks showed at ``moment`` (timezone-aware), summer time included."""
+        if self.time_zone:
+            return ZoneInfo(self.time_zone)
+        return moment.astimezone().tzinfo or UTC
 
     @property
     def ledger_url(self) -> str:
@@ -105,6 +125,10 @@ def load_settings(site: Path | None) -> Settings:
     facts = _read_site(site) if site else {}
     try:
         return Settings(**facts)
+    except SettingsError as unreadable:
+        raise SettingsInvalid(
+            f"An environment variable cannot be parsed: {unreadable}.", remedy="Tables are written as JSON."
+        ) from None
     except ValidationError as invalid:
         mistakes = [f"{'.'.join(map(str, error['loc']))}: {error['msg']}" for error in invalid.errors()]
         raise SettingsInvalid(

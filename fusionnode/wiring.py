@@ -6,13 +6,14 @@ import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fusionnode.delivery.outbox import SpoolOutbox
 from fusionnode.delivery.sender import AssociationSender, Destination
 from fusionnode.errors import PipelineInvalid
 from fusionnode.flow.ports import Ledger, Outbox, PreparedStore, Sender, SeriesSource
 from fusionnode.flow.sweep import Sweeper
-from fusionnode.fusion.cards import CARDS
+from fusionnode.fusion.cards import CARDS, find_card
 from fusionnode.index.header import read_header
 from fusionnode.index.source import SpoolSeriesSource
 from fusionnode.index.store import migrate, open_ledger
@@ -23,6 +24,9 @@ from fusionnode.pipeline.parse import parse_pipelines
 from fusionnode.pipeline.schema import Pipeline
 from fusionnode.settings import Settings
 from fusionnode.workbench.prepared import PreparedFolder
+
+if TYPE_CHECKING:
+    from fusionnode.fusion.fuse import Fuser
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,20 @@ def open_node(settings: Settings) -> Node:
     )
 
 
+def open_fuser(name: str) -> "Fuser":
+    """Find a fuser by its card's name, with its weights from the package.
+
+    Raises:
+        ModelUnknown: nothing is called that.
+        ModelUnavailable: it is a network whose weights are missing, altered or another network's.
+    """
+    from fusionnode.fusion.fuse import load_fuser
+    from fusionnode.weights.store import load_weights
+
+    card = find_card(name)
+    return load_fuser(card, load_weights(card))
+
+
 def open_spool(settings: Settings) -> Spool:
     """Open the spool, making its folders."""
     spool = Spool(settings.spool, reserve_bytes=settings.spool_reserve_mb * 1024 * 1024)
@@ -87,7 +105,7 @@ def build_sweeper(node: Node) -> Sweeper:
     """Return the sweeper of the site."""
     settle = node.settings.settle
     times = SettleTimes(settle.idle_seconds, settle.slow_seconds, settle.gap_seconds)
-    return Sweeper(node.ledger, node.spool, read_header, node.pipelines, times)
+    return Sweeper(node.ledger, node.spool, read_header, node.prepared, node.pipelines, times)
 
 
 def load_pipelines(settings: Settings, known_destinations: Collection[str] | None) -> dict[str, Pipeline]:

@@ -20,7 +20,7 @@ def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_help_names_every_command() -> None:
     text = _run("--help").stdout
-    names = "demo serve listen sweep work fuse jobs retry check doctor migrate reindex"
+    names = "demo serve listen sweep work fuse evaluate train models series jobs retry check doctor migrate reindex"
     assert all(name in text for name in names.split())
 
 
@@ -39,10 +39,34 @@ def test_a_broken_site_file_is_wrong_usage_and_said_without_a_traceback(tmp_path
     assert "Traceback" not in done.stderr
 
 
+def test_models_lists_every_card_as_json() -> None:
+    facts = json.loads(_run("models", "--json").stdout)
+    assert {fact["name"] for fact in facts} >= {"laplacian", "maximum", "mask-attention"}
+    assert sum(fact["default"] for fact in facts) == 1
+    assert all({"version", "sha256", "parameters", "available"} <= fact.keys() for fact in facts)
+
+
+def test_models_as_a_table_names_them_too() -> None:
+    assert "mask-attention" in _run("models").stdout
+
+
+def test_train_on_a_folder_without_pairs_is_told(tmp_path: Path) -> None:
+    done = _run("train", "mask-attention", "--data", str(tmp_path), "--out", str(tmp_path / "run"))
+    assert done.returncode == 1
+    assert "no picture pairs" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_train_of_an_unknown_loss_is_wrong_usage(tmp_path: Path) -> None:
+    done = _run("train", "mask-attention", "--data", str(tmp_path), "--out", str(tmp_path / "run"), "--loss", "love")
+    assert done.returncode == 2
+    assert "balanced" in done.stderr
+
+
 def test_retry_of_an_unknown_job_is_told(tmp_path: Path) -> None:
     site = tmp_path / "site.toml"
     site.write_text('spool = "spool"\n')
-    (tmp_path / "spool").mkdir()
+    assert _run("migrate", "--site", str(site)).returncode == 0
     done = _run("retry", "no-such-job", "--site", str(site))
     assert done.returncode == 1
     assert "JobUnknown" in done.stderr
@@ -51,6 +75,10 @@ def test_retry_of_an_unknown_job_is_told(tmp_path: Path) -> None:
 def test_jobs_of_a_new_node_are_an_empty_list(tmp_path: Path) -> None:
     site = tmp_path / "site.toml"
     site.write_text('spool = "spool"\n')
+    untouched = _run("jobs", "--json", "--site", str(site))
+    assert untouched.returncode != 0
+    assert not (tmp_path / "spool").exists(), "looking makes nothing"
+    assert _run("migrate", "--site", str(site)).returncode == 0
     assert json.loads(_run("jobs", "--json", "--site", str(site)).stdout) == []
 
 

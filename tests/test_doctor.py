@@ -5,7 +5,7 @@ from pathlib import Path
 from fusionnode.demo.pacs import StoragePacs
 from fusionnode.doctor import examine
 from fusionnode.settings import Settings
-from tests.support.nodes import make_settings, storage_pacs
+from tests.support.nodes import make_settings, open_test_node, storage_pacs
 
 
 def _findings(settings: Settings) -> dict[str, tuple[bool | None, str]]:
@@ -15,6 +15,7 @@ def _findings(settings: Settings) -> dict[str, tuple[bool | None, str]]:
 def test_a_good_installation_is_well(tmp_path: Path) -> None:
     with storage_pacs(tmp_path) as pacs:
         assert isinstance(pacs, StoragePacs)
+        open_test_node(tmp_path, pacs)
         findings = _findings(make_settings(tmp_path, pacs))
     assert {subject for subject, (well, _) in findings.items() if well is False} == set()
     assert "C-ECHO" in findings["destination pacs"][1]

@@ -1,11 +1,13 @@
 """The site file: every mistake is told at once, and the environment wins."""
 
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from fusionnode.errors import SettingsInvalid
-from fusionnode.settings import load_settings
+from fusionnode.settings import Settings, load_settings
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -50,6 +52,12 @@ def test_load_settings_lets_the_environment_win_even_inside_a_table(
     assert (settings.port, settings.settle.idle_seconds, settings.settle.slow_seconds) == (11113, 7, 4)
 
 
+def test_load_settings_of_an_environment_that_cannot_be_parsed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FUSIONNODE_DESTINATIONS", "pacs")
+    with pytest.raises(SettingsInvalid, match="destinations"):
+        load_settings(None)
+
+
 def test_load_settings_takes_paths_from_where_the_file_lies(tmp_path: Path) -> None:
     site = tmp_path / "site.yaml"
     site.write_text("spool: here\npipelines: there\n")
@@ -67,3 +75,31 @@ def test_secrets_are_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_the_site_file_that_comes_with_the_project_is_good() -> None:
     settings = load_settings(REPOSITORY / "deploy" / "site.toml")
     assert settings.destinations["pacs"].ae_title == "ORTHANC"
+
+
+SUMMER, WINTER = datetime(2026, 7, 1, 12, tzinfo=UTC), datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def test_the_site_s_clocks_are_those_of_its_time_zone() -> None:
+    settings = Settings(time_zone="Europe/Paris")
+    assert [moment.astimezone(settings.find_zone(moment)).hour for moment in (WINTER, SUMMER)] == [13, 14]
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="the host's zone cannot be set here")
+def test_without_a_time_zone_the_clocks_are_the_host_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings()
+    try:
+        monkeypatch.setenv("TZ", "America/New_York")
+        time.tzset()
+        assert [moment.astimezone(settings.find_zone(moment)).hour for moment in (WINTER, SUMMER)] == [7, 8]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@pytest.mark.parametrize("name", ["Mars/Olympus", "../../etc/passwd", "+0100"])
+def test_a_time_zone_nobody_knows_is_a_mistake(tmp_path: Path, name: str) -> None:
+    site = tmp_path / "site.toml"
+    site.write_text(f'time_zone = "{name}"\n')
+    with pytest.raises(SettingsInvalid, match=r"time_zone: .*no such time zone"):
+        load_settings(site)

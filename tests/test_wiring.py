@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from fusionnode.errors import PipelineInvalid, SettingsInvalid
-from fusionnode.wiring import find_shared, load_pipelines, name_worker, open_node
+from fusionnode.domain.model import ModelCard
+from fusionnode.errors import ModelUnavailable, ModelUnknown, PipelineInvalid, SettingsInvalid
+from fusionnode.fusion.cards import CARDS
+from fusionnode.wiring import find_shared, load_pipelines, name_worker, open_fuser, open_node
 from tests.support.nodes import make_settings
 
 
@@ -34,6 +36,24 @@ def test_load_pipelines_of_an_empty_folder_says_which(tmp_path: Path) -> None:
 def test_find_shared_finds_what_comes_with_the_project() -> None:
     assert (find_shared("pipelines") / "mr-pt.yaml").is_file()
     assert (find_shared("dicom_samples") / "MANIFEST.toml").is_file()
+
+
+def test_open_fuser_finds_a_rule_by_name_and_by_identifier() -> None:
+    assert open_fuser("laplacian").card is open_fuser("laplacian@1").card
+
+
+def test_open_fuser_refuses_a_name_nobody_has() -> None:
+    with pytest.raises(ModelUnknown, match="magic"):
+        open_fuser("magic")
+
+
+@pytest.mark.parametrize("card", CARDS.values(), ids=lambda card: card.name)
+def test_open_fuser_opens_every_fuser_that_is_said_to_be_available_and_no_other(card: ModelCard) -> None:
+    if card.available:
+        assert open_fuser(card.name).card is card
+    else:
+        with pytest.raises(ModelUnavailable, match="No trained weights"):
+            open_fuser(card.name)
 
 
 def test_workers_of_one_process_have_names_of_their_own() -> None:

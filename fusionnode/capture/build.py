@@ -28,6 +28,7 @@ from pydicom.valuerep import format_number_as_ds
 from fusionnode.capture.describe import describe_comments, describe_derivation, describe_series
 from fusionnode.capture.equipment import list_contributors
 from fusionnode.capture.inherit import copy_valid, inherit_body_part, inherit_patient_and_study, read_text
+from fusionnode.capture.interval import describe_interval
 from fusionnode.capture.references import (
     InstanceReference,
     ReachableInstance,
@@ -42,7 +43,6 @@ from fusionnode.capture.references import (
 from fusionnode.capture.request import CaptureRequest
 from fusionnode.capture.stamp import (
     MANUFACTURER,
-    find_local_moment,
     format_date,
     format_time,
     make_file_meta,
@@ -97,13 +97,14 @@ def _indices(request: CaptureRequest) -> range:
 def _build_slice(
     request: CaptureRequest, template: Dataset, facts: _SliceFacts, reach: list[ReachableInstance]
 ) -> Dataset:
-    ds = _wrap_secondary_capture(request, facts, _find_moment(request))
+    ds = _wrap_secondary_capture(request, facts, request.moment)
     # Items know the data set around them, so each image needs its own.
     ds.update(deepcopy(template))
     ds.ImagePositionPatient = _write_numbers(request.prepared.grid.slice_position_mm(facts.index), 6)
-    ds.ImageComments = describe_comments(request.job, request.prepared, facts.index)
+    interval = describe_interval(request.head, request.moving_head)
+    ds.ImageComments = describe_comments(request.job, request.prepared, facts.index, interval)
     _refer_to_sources(ds, request, facts, reach)
-    ds.ContributingEquipmentSequence = list_contributors(request, ds, _find_moment(request))
+    ds.ContributingEquipmentSequence = list_contributors(request, ds, request.moment)
     return ds
 
 
@@ -143,7 +144,7 @@ def _take_pixels(rgb: RgbStack, index: int) -> NDArray[np.uint8]:
 
 def _build_template(request: CaptureRequest) -> Dataset:
     """Everything that is the same on every slice."""
-    moment = _find_moment(request)
+    moment = request.moment
     ds = Dataset()
     inherit_patient_and_study(ds, request.head)
     stamp_equipment(ds, request.software_version)
@@ -160,10 +161,6 @@ def _build_template(request: CaptureRequest) -> Dataset:
     inherit_body_part(ds, request.head)
     _tell_safety(ds, request)
     return ds
-
-
-def _find_moment(request: CaptureRequest) -> datetime:
-    return find_local_moment(request.job.moment, read_text(request.head, "TimezoneOffsetFromUTC"))
 
 
 def _place_series(ds: Dataset, request: CaptureRequest) -> None:

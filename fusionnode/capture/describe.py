@@ -10,7 +10,6 @@ import unicodedata
 from fusionnode.capture.identity import FusedIdentity
 from fusionnode.domain.images import PreparedPair, Window
 from fusionnode.domain.job import Job
-from fusionnode.domain.motion import MotionEstimate
 
 NOT_DIAGNOSTIC = "not for primary diagnosis"
 _NOTICE = f"fused display, {NOT_DIAGNOSTIC}"
@@ -35,7 +34,7 @@ def describe_derivation(prepared: PreparedPair, model: str, pipeline: str, softw
     """Return a Derivation Description (ST, at most 1024 letters): fuser, transform and quality, pipeline, software."""
     sentences = (
         f"Fused by {model} from an MRI slice and the functional series resampled onto the MRI grid.",
-        describe_motion(prepared.estimate),
+        describe_motion(prepared),
         f"MRI shown from {_describe_window(prepared.fixed_window)},"
         f" functional series from {_describe_window(prepared.moving_window)}.",
         f"Pipeline {pipeline}.",
@@ -44,12 +43,20 @@ def describe_derivation(prepared: PreparedPair, model: str, pipeline: str, softw
     return _shorten(_write_plainly(" ".join(sentences)), _SHORT_TEXT)
 
 
-def describe_motion(estimate: MotionEstimate) -> str:
-    """Return one sentence: how the motion was come by, how large it is (degrees, mm) and how good."""
+def describe_motion(prepared: PreparedPair) -> str:
+    """Return one sentence: how the motion was come by, how large it is (degrees, mm) and how good.
+
+    The displacement is that of the centre of the MRI in scanner coordinates, so it contains the distance between the
+    origins of the two frames of reference; how well the heads meet is told by the distance of their centres.
+    """
+    estimate = prepared.estimate
     words = f"Transform: {estimate.method} ({estimate.preset})" if estimate.preset else f"Transform: {estimate.method}"
     size = (
-        f"rotation {estimate.motion.rotation_deg:.2f} deg, displacement {estimate.displacement_mm:.2f} mm at the centre"
+        f"rotation {estimate.motion.rotation_deg:.2f} deg,"
+        f" displacement {_measure_displacement_mm(prepared):.2f} mm at the centre of the MRI"
     )
+    if not math.isnan(estimate.centre_distance_mm):
+        size += f", heads' centres {estimate.centre_distance_mm:.2f} mm apart after the motion"
     quality = f"overlap {estimate.overlap:.2f}"
     if not math.isnan(estimate.information):
         quality += f", mutual information {estimate.information:.4f} nats"
@@ -58,22 +65,42 @@ def describe_motion(estimate: MotionEstimate) -> str:
     return f"{words}, {size}, {quality}."
 
 
-def describe_motion_briefly(estimate: MotionEstimate) -> str:
+def describe_motion_briefly(prepared: PreparedPair) -> str:
     """Return the size of the motion and its overlap as a Long String (at most 64 characters)."""
-    size = f"{estimate.motion.rotation_deg:.2f} deg, {estimate.displacement_mm:.2f} mm at the centre"
+    estimate = prepared.estimate
+    size = f"{estimate.motion.rotation_deg:.2f} deg, {_measure_displacement_mm(prepared):.2f} mm at the MRI's centre"
     return _shorten(f"{size}, overlap {estimate.overlap:.2f}", _LONG_STRING)
 
 
-def describe_comments(job: Job, prepared: PreparedPair, slice_index: int) -> str:
-    """Return Image Comments (LT) of one slice: the notice, coverage, what it supersedes, and every warning."""
+def describe_comments(job: Job, prepared: PreparedPair, slice_index: int, interval: str) -> str:
+    """Return Image Comments (LT) of one slice: the notice, what is shown, coverage, and every warning.
+
+    ``interval`` says how far apart the two scans were taken, as `describe_interval` gives it.
+    """
     sentences = [
         f"Fused display image, {NOT_DIAGNOSTIC}. Colours are not quantitative; read the source series.",
+        f"Uptake shown {describe_limits(prepared.moving_window)}.",
+        interval,
         _describe_coverage(float(prepared.covered[slice_index].mean())),
         _describe_superseded(job),
         *prepared.estimate.warnings,
         *prepared.notes,
     ]
     return _shorten(_write_plainly(" ".join(sentence for sentence in sentences if sentence)), _LONG_TEXT)
+
+
+def describe_limits(window: Window) -> str:
+    """Return the limits of a window as a reader wants them, such as ``0 to 7.2 SUVbw``."""
+    return f"{_round_value(window.low)} to {_round_value(window.high)} {window.unit}"
+
+
+def _round_value(value: float) -> str:
+    """Three digits, and never an exponent for a count."""
+    return f"{value:.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.3g}"
+
+
+def _measure_displacement_mm(prepared: PreparedPair) -> float:
+    return prepared.estimate.motion.displacement_mm(prepared.grid.centre_mm)
 
 
 def _describe_window(window: Window) -> str:

@@ -16,10 +16,10 @@ from pydicom.valuerep import format_number_as_ds
 
 from fusionnode.capture.describe import NOT_DIAGNOSTIC, describe_motion_briefly
 from fusionnode.capture.equipment import list_contributors
-from fusionnode.capture.inherit import copy_valid, inherit_body_part, inherit_patient_and_study, read_text
+from fusionnode.capture.inherit import copy_valid, inherit_body_part, inherit_patient_and_study
 from fusionnode.capture.references import InstanceReference, add_common_references, list_references, make_code
 from fusionnode.capture.request import CaptureRequest
-from fusionnode.capture.stamp import MANUFACTURER, find_local_moment, make_file_meta, stamp_equipment, stamp_moment
+from fusionnode.capture.stamp import MANUFACTURER, make_file_meta, stamp_equipment, stamp_moment
 from fusionnode.domain.grid import Affine
 
 
@@ -49,7 +49,7 @@ def build_registration(request: CaptureRequest) -> Dataset | None:
             _make_matrix_registration(
                 request.prepared.estimate.motion.fixed_from_moving,
                 codes.DCM.ImageContentBasedAlignment,
-                describe_motion_briefly(request.prepared.estimate),
+                describe_motion_briefly(request.prepared),
             ),
         ),
     ]
@@ -60,14 +60,13 @@ def build_registration(request: CaptureRequest) -> Dataset | None:
 def _build_frame(request: CaptureRequest) -> Dataset:
     """Everything around the registrations themselves."""
     identity = request.identity
-    moment = find_local_moment(request.job.moment, read_text(request.head, "TimezoneOffsetFromUTC"))
     ds = Dataset()
     ds.file_meta = make_file_meta(SpatialRegistrationStorage, identity.registration_uid, request.software_version)
     ds.SOPClassUID, ds.SOPInstanceUID = SpatialRegistrationStorage, identity.registration_uid
     inherit_patient_and_study(ds, request.head)
     inherit_body_part(ds, request.head)
     stamp_equipment(ds, request.software_version)
-    stamp_moment(ds, moment)
+    stamp_moment(ds, request.moment)
     ds.Modality = "REG"
     ds.SeriesInstanceUID = identity.registration_series_uid
     ds.SeriesNumber = request.pipeline.output.series_number + 1
@@ -79,7 +78,7 @@ def _build_frame(request: CaptureRequest) -> Dataset:
     ds.ContentLabel = "FUSION_RIGID"
     ds.ContentDescription = "Functional series onto the MRI, rigid"
     ds.ContentCreatorName = f"{MANUFACTURER}^automatic"  # a person's name, says the VR
-    ds.ContributingEquipmentSequence = list_contributors(request, ds, moment)
+    ds.ContributingEquipmentSequence = list_contributors(request, ds, request.moment)
     return ds
 
 

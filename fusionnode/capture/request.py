@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, tzinfo
 from functools import cached_property
 
 from pydicom import Dataset
 
 import fusionnode
 from fusionnode.capture.identity import FusedIdentity
+from fusionnode.capture.inherit import read_text
+from fusionnode.capture.stamp import find_local_moment
 from fusionnode.domain.images import FusedStack, PreparedPair
 from fusionnode.domain.job import Job
 from fusionnode.domain.volume import SourceFrame
@@ -22,6 +25,7 @@ class CaptureRequest:
     Attributes:
         fixed_headers: data sets of the MRI series, any order; pixel data is neither needed nor looked at.
         moving_headers: data sets of the functional series, likewise.
+        zone: of the site's clocks; the objects' own dates and times are in it unless the MRI names another.
         software_version: of this program; stamped on the objects.
 
     Raises:
@@ -35,6 +39,7 @@ class CaptureRequest:
     fused: FusedStack
     fixed_headers: Sequence[Dataset] = field(repr=False)
     moving_headers: Sequence[Dataset] = field(repr=False)
+    zone: tzinfo
     software_version: str = fusionnode.__version__
 
     def __post_init__(self) -> None:
@@ -61,6 +66,11 @@ class CaptureRequest:
         """The data set that speaks for the functional series; None when it has no sources."""
         sources = self.prepared.moving_sources
         return self.header_of(sources[0]) if sources else None
+
+    @property
+    def moment(self) -> datetime:
+        """The job's moment as the objects write it: in the time zone of the MRI, or else of the site."""
+        return find_local_moment(self.job.moment, read_text(self.head, "TimezoneOffsetFromUTC"), self.zone)
 
     @property
     def frames_differ(self) -> bool:

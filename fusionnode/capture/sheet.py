@@ -12,6 +12,7 @@ from fusionnode.domain.images import RgbStack
 
 _MARGIN = 8
 _BAND = 22
+_BAR = 12
 _TEXT_SIZE = 13
 _BACKGROUND = (0, 0, 0)
 _INK = (230, 230, 230)
@@ -35,15 +36,46 @@ class SheetRow:
     right: str
 
 
-def render_contact_sheet(rows: Sequence[SheetRow], titles: Sequence[str]) -> RgbStack:
+@dataclass(frozen=True, eq=False)
+class ColourBar:
+    """What the colours of one column mean.
+
+    Attributes:
+        colours: of the range, its low end first, uint8 [colour, 3].
+        limits: the values at both ends, with their unit.
+        column: of the sheet, below which the bar is drawn.
+    """
+
+    colours: NDArray[np.uint8]
+    limits: str
+    column: int
+
+
+def render_contact_sheet(
+    rows: Sequence[SheetRow], titles: Sequence[str], bar: ColourBar | None = None, footnotes: Sequence[str] = ()
+) -> RgbStack:
     """Return the sheet, uint8 [row, column, 3]: panels centred in equal black cells, labelled, never rescaled.
 
-    ``titles`` stand above the columns, for example MRI, PET and Fused.
+    ``titles`` stand above the columns, for example MRI, PET and Fused; the bar and the footnotes below the last row.
 
     Raises:
         ValueError: no rows, a row with another number of panels than titles, or a panel that is no RGB picture.
     """
     _require_panels(rows, titles)
+    sheet = _draw_rows(rows, titles)
+    parts = [sheet] if bar is None else [sheet, _draw_bar(bar, sheet.width, len(titles))]
+    parts += [_draw_line(line, sheet.width) for note in footnotes for line in _wrap(note, sheet.width - 2 * _MARGIN)]
+    return np.concatenate([np.asarray(part, dtype=np.uint8) for part in parts])
+
+
+def encode_png(array: NDArray[np.uint8]) -> bytes:
+    """Return an RGB picture, uint8 [row, column, 3], as PNG; the same picture gives the same bytes."""
+    stream = BytesIO()
+    Image.fromarray(np.ascontiguousarray(array)).save(stream, format="PNG")
+    return stream.getvalue()
+
+
+def _draw_rows(rows: Sequence[SheetRow], titles: Sequence[str]) -> Image.Image:
     height = max(panel.shape[0] for row in rows for panel in row.panels)
     width = max(panel.shape[1] for row in rows for panel in row.panels)
     size = (_MARGIN + len(titles) * (width + _MARGIN), _BAND + len(rows) * (_BAND + height + _MARGIN))
@@ -59,14 +91,38 @@ def render_contact_sheet(rows: Sequence[SheetRow], titles: Sequence[str]) -> Rgb
             corner = (_MARGIN + column * (width + _MARGIN), top + _BAND)
             sheet.paste(Image.fromarray(_pad_panel(panel, height, width)), corner)
             _draw_letters(draw, row, (*corner, width, height))
-    return np.asarray(sheet, dtype=np.uint8).copy()
+    return sheet
 
 
-def encode_png(array: NDArray[np.uint8]) -> bytes:
-    """Return an RGB picture, uint8 [row, column, 3], as PNG; the same picture gives the same bytes."""
-    stream = BytesIO()
-    Image.fromarray(np.ascontiguousarray(array)).save(stream, format="PNG")
-    return stream.getvalue()
+def _draw_bar(bar: ColourBar, sheet_width: int, columns: int) -> Image.Image:
+    """A strip as wide as the sheet, with the bar as wide as its column's cells and its limits below."""
+    width = (sheet_width - _MARGIN) // columns - _MARGIN
+    left = _MARGIN + bar.column * (width + _MARGIN)
+    strip = Image.new("RGB", (sheet_width, _BAR + _BAND), _BACKGROUND)
+    shown = bar.colours[np.arange(width) * len(bar.colours) // width]
+    strip.paste(Image.fromarray(np.ascontiguousarray(np.broadcast_to(shown, (_BAR, width, 3)))), (left, 0))
+    font = ImageFont.load_default(_TEXT_SIZE)
+    ImageDraw.Draw(strip).text((left + width / 2, _BAR + _BAND / 2), bar.limits, _INK, font, anchor="mm")
+    return strip
+
+
+def _draw_line(line: str, width: int) -> Image.Image:
+    strip = Image.new("RGB", (width, _BAND), _BACKGROUND)
+    ImageDraw.Draw(strip).text((_MARGIN, _BAND / 2), line, _LETTER_INK, ImageFont.load_default(_TEXT_SIZE), anchor="lm")
+    return strip
+
+
+def _wrap(note: str, width: int) -> list[str]:
+    """Lines that fit ``width`` pixels, broken at blanks; a word that is longer alone stays whole."""
+    font = ImageFont.load_default(_TEXT_SIZE)
+    lines: list[str] = []
+    for word in note.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and font.getlength(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
 
 
 def _require_panels(rows: Sequence[SheetRow], titles: Sequence[str]) -> None:

@@ -1,7 +1,7 @@
 """What every object made here carries whatever it shows: file meta information, the job's moment, our name (middle)."""
 
 import re
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 
 from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
@@ -39,15 +39,15 @@ def stamp_moment(ds: Dataset, moment: datetime) -> None:
     ds.InstanceCreationTime = ds.SeriesTime = ds.ContentTime = time
 
 
-def find_local_moment(moment: datetime, offset: str) -> datetime:
-    """Return ``moment`` on the clock of ``offset``, a Timezone Offset From UTC such as ``+0100``.
+def find_local_moment(moment: datetime, offset: str, zone: tzinfo) -> datetime:
+    """Return ``moment`` on the clock of ``offset``, a Timezone Offset From UTC such as ``+0100``, or else of ``zone``.
 
-    Dates and times of an object that has such an offset are in that zone (PS3.3 C.12.1.1.8). Without one the
-    moment stays on its own clock. A naive moment counts as UTC.
+    Dates and times of an object that has such an offset are in that zone; of one that has none they are read as
+    local times (PS3.3 C.12.1.1.8), so ``zone`` is that of the site. A naive moment counts as UTC.
     """
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     if not is_timezone_offset(offset):
-        return aware
+        return aware.astimezone(zone)
     sign = -1 if offset[0] == "-" else 1
     return aware.astimezone(timezone(sign * timedelta(hours=int(offset[1:3]), minutes=int(offset[3:5]))))
 

@@ -48,9 +48,9 @@ def tell_story(out: Path, console: Console) -> None:
     _clear(out)
     head = find_shared(_SAMPLES) / "head"
     with _running_pacs(out / "pacs") as pacs:
-        console.print(f"PACS: {pacs.name}, {pacs.ae_title} on 127.0.0.1:{pacs.port}")
+        console.print(f"PACS: {pacs.name}, {pacs.ae_title} on 127.0.0.1:{pacs.port}", soft_wrap=True)
         with _running_node(out / "spool", pacs) as (node, port):
-            console.print(f"node: FUSIONNODE on 127.0.0.1:{port}, embedded, SQLite")
+            console.print(f"node: FUSIONNODE on 127.0.0.1:{port}, embedded, SQLite", soft_wrap=True)
             _send_all(head, port, console)
             jobs = _await_jobs(node, expected=2)
         console.print("[bold]arrived in the PACS[/]")
@@ -113,7 +113,7 @@ def _send_folder(folder: Path, port: int, console: Console) -> None:
         for ds in [_header(path)]
     ]
     stored = sum(outcome.stored for outcome in sender.send("node", deliveries))
-    console.print(f"scanner {folder.name}: {stored} of {len(deliveries)} instances acknowledged by the node")
+    console.print(f"scanner {folder.name}: {stored} of {len(deliveries)} instances acknowledged", soft_wrap=True)
 
 
 def _header(path: Path) -> Dataset:
@@ -163,5 +163,5 @@ def _show(scene: _Scene, job: Job, console: Console) -> None:
     )
     picture = scene.out / f"{job.pipeline}.png"
     picture.write_bytes(encode_png(sheet))
-    console.print(f"  {stored[0].SeriesDescription}: {len(stored)} slices in {folder}")
-    console.print(f"  picture: {picture}")
+    console.print(f"  {stored[0].SeriesDescription}: {len(stored)} slices in {folder}", soft_wrap=True)
+    console.print(f"  picture: {picture}", soft_wrap=True)

@@ -72,7 +72,7 @@ class MotionEstimate:
     """A motion with the figures that were used to judge it.
 
     Attributes:
-        displacement_mm: of the centre of the fixed grid.
+        centre_distance_mm: between the two heads' centres once the motion is applied; NaN when nothing was registered.
         overlap: share of the fixed series' foreground that lies inside the moving series' grid, 0 to 1.
         information: mutual information (nats, Mattes) at the estimate; NaN when nothing was registered.
         information_at_start: the same before optimisation; NaN when nothing was registered.
@@ -82,7 +82,7 @@ class MotionEstimate:
     motion: RigidMotion
     method: MotionMethod
     preset: str
-    displacement_mm: float
+    centre_distance_mm: float
     overlap: float
     information: float = math.nan
     information_at_start: float = math.nan

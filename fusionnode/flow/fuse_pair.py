@@ -1,35 +1,44 @@
 """The plot of one pair: two series in, a fused series out. Reads like the story it is."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import tzinfo
 
+import numpy as np
 from pydicom import Dataset
 
 from fusionnode.capture.build import CaptureRequest, build_captures
 from fusionnode.capture.registration_object import build_registration
 from fusionnode.capture.verify import verify_captures
-from fusionnode.domain.images import FusedStack, PreparedPair
+from fusionnode.domain.images import FusedStack, PreparedPair, Window
 from fusionnode.domain.job import Job
 from fusionnode.domain.motion import MotionEstimate
+from fusionnode.domain.terms import Unit
 from fusionnode.domain.volume import Volume
+from fusionnode.errors import DatasetUnreadable
 from fusionnode.flow.ports import Narrator
 from fusionnode.fusion.colour import colourise
 from fusionnode.fusion.fuse import Fuser, fuse_slices
-from fusionnode.pipeline.schema import Pipeline, Registration
+from fusionnode.pipeline.schema import Pipeline, Registration, UptakeWindow
 from fusionnode.registration.estimate import estimate_motion, trust_shared_frame
 from fusionnode.registration.plausible import require_plausible
 from fusionnode.registration.presets import PRESETS
-from fusionnode.registration.resample import resample_onto
+from fusionnode.registration.resample import Resampled, resample_onto
 from fusionnode.slices.window import apply_window, choose_window
 from fusionnode.volumes.assemble import assemble_volume
 
 
 @dataclass(frozen=True)
 class PairSources:
-    """The data sets of both series, in any order; with or without pixel data, as the step needs."""
+    """The data sets of both series, in any order; with or without pixel data, as the step needs.
+
+    Attributes:
+        remark: a warning that the outputs shall carry, or empty.
+    """
 
     fixed: Sequence[Dataset]
     moving: Sequence[Dataset]
+    remark: str = ""
 
 
 def prepare_pair(sources: PairSources, pipeline: Pipeline, narrate: Narrator) -> PreparedPair:
@@ -40,15 +49,18 @@ def prepare_pair(sources: PairSources, pipeline: Pipeline, narrate: Narrator) ->
     """
     with narrate("assemble"):
         fixed = assemble_volume(sources.fixed)
+        _require_frame(fixed)
         moving = assemble_volume(sources.moving)
     with narrate("register"):
         estimate = _estimate_plausible_motion(fixed, moving, pipeline.registration)
+        if sources.remark:
+            estimate = replace(estimate, warnings=(*estimate.warnings, sources.remark))
     with narrate("resample"):
         resampled = resample_onto(moving, fixed.grid, estimate.motion, fixed.frame_of_reference_uid)
     with narrate("window"):
-        fixed_limits, moving_limits = pipeline.fusion.fixed_window, pipeline.fusion.moving_window
-        fixed_window = choose_window(fixed.voxels, fixed.unit, fixed_limits.low, fixed_limits.high)
-        moving_window = choose_window(moving.voxels, moving.unit, moving_limits.low, moving_limits.high)
+        limits = pipeline.fusion.fixed_window
+        fixed_window = choose_window(fixed.voxels, fixed.unit, limits.low, limits.high)
+        moving_window = _choose_moving_window(resampled, pipeline.fusion.moving_window)
         return PreparedPair(
             fixed=apply_window(fixed.voxels, fixed_window),
             moving=apply_window(resampled.volume.voxels, moving_window) * resampled.covered,
@@ -66,9 +78,12 @@ def prepare_pair(sources: PairSources, pipeline: Pipeline, narrate: Narrator) ->
 
 
 def fuse_prepared(prepared: PreparedPair, pipeline: Pipeline, fuser: Fuser, narrate: Narrator) -> FusedStack:
-    """Fuse every slice pair and colour it: the fused luminance with the hue of the uptake."""
+    """Fuse every slice pair and colour it: the fused luminance with the hue of the uptake.
+
+    Whatever the fuser, the picture is the MRI itself where the moving series has no voxels: nothing was measured there.
+    """
     with narrate("fuse"):
-        luminance = fuse_slices(prepared.fixed, prepared.moving, fuser)
+        luminance = np.where(prepared.covered, fuse_slices(prepared.fixed, prepared.moving, fuser), prepared.fixed)
     with narrate("colour"):
         rgb = colourise(luminance, prepared.moving, pipeline.fusion.palette)
     return FusedStack(rgb, fuser.card.identifier)
@@ -98,16 +113,39 @@ class FusedPair:
     objects: list[Dataset]
 
 
-def fuse_pair(job: Job, sources: PairSources, pipeline: Pipeline, fuser: Fuser, narrate: Narrator) -> FusedPair:
+def fuse_pair(
+    job: Job, sources: PairSources, pipeline: Pipeline, fuser: Fuser, narrate: Narrator, zone: tzinfo
+) -> FusedPair:
     """The whole plot in one process. The workers run the same parts with a rest between the first and the second.
+
+    ``zone`` is the one that dates and times on the objects are in, unless the MRI names another.
 
     Raises:
         Refused: with the reason; nothing was written.
     """
     prepared = prepare_pair(sources, pipeline, narrate)
     fused = fuse_prepared(prepared, pipeline, fuser, narrate)
-    objects = capture_fused(CaptureRequest(job, pipeline, prepared, fused, sources.fixed, sources.moving), narrate)
+    request = CaptureRequest(job, pipeline, prepared, fused, sources.fixed, sources.moving, zone)
+    objects = capture_fused(request, narrate)
     return FusedPair(prepared, fused, objects)
+
+
+def _require_frame(fixed: Volume) -> None:
+    if fixed.frame_of_reference_uid:
+        return
+    raise DatasetUnreadable(
+        "The MRI names no frame of reference, so its fused series could not be placed.",
+        remedy="Send the MRI as the scanner made it, with its Frame of Reference UID.",
+        series_instance_uid=fixed.series_instance_uid,
+        absent=("FrameOfReferenceUID",),
+    )
+
+
+def _choose_moving_window(resampled: Resampled, limits: UptakeWindow) -> Window:
+    """Over what lies within the MRI alone, or a bladder far outside would dim all that is shown."""
+    volume = resampled.volume
+    floor = limits.floor_suv if volume.unit is Unit.SUVBW else 0.0
+    return choose_window(volume.voxels[resampled.covered], volume.unit, limits.low, limits.high, floor)
 
 
 def _estimate_plausible_motion(fixed: Volume, moving: Volume, limits: Registration) -> MotionEstimate:
@@ -120,6 +158,6 @@ def _estimate_plausible_motion(fixed: Volume, moving: Volume, limits: Registrati
     return require_plausible(
         estimate,
         max_rotation_deg=limits.max_rotation_deg,
-        max_displacement_mm=limits.max_displacement_mm,
+        max_centre_distance_mm=limits.max_centre_distance_mm,
         min_overlap=limits.min_overlap,
     )

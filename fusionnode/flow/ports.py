@@ -99,8 +99,8 @@ class Ledger(Protocol):
     def record_instance(self, header: InstanceHeader, seen_at: datetime) -> Arrival:
         """Enter one instance; a new one in a closed series reopens it under the next generation."""
 
-    def list_series(self, states: Collection[SeriesState]) -> list[Series]:
-        """All series in one of ``states``, with their instances, ordered by UID."""
+    def list_series(self, states: Collection[SeriesState], seen_since: datetime | None = None) -> list[Series]:
+        """All series in one of ``states``, first seen not before ``seen_since``, with instances, ordered by UID."""
 
     def list_related(self, keys: Collection[SeriesKey]) -> list[Series]:
         """All complete series of the patients (by Patient ID alone) whom ``keys`` belong to, ordered by UID."""
@@ -178,6 +178,9 @@ class Ledger(Protocol):
     def supersede_jobs(self, pipeline: str, fixed_uid: str, moving_uid: str, keep: str, now: datetime) -> list[str]:
         """End every unfinished job of the pair other than ``keep``; return ids of all earlier jobs, newest first."""
 
+    def withdraw_jobs(self, series_instance_uid: str, reason: str, now: datetime) -> list[str]:
+        """End every unfinished job on the series, whatever its generation; return their ids."""
+
     def release_expired(self, now: datetime) -> list[Job]:
         """Return every job whose lease ran out to its waiting state; the returned jobs are those released."""
 
@@ -192,6 +195,9 @@ class Ledger(Protocol):
 
     def count_deliveries(self, job_id: str) -> tuple[int, int]:
         """(stored, owed in total) over all destinations of the job."""
+
+    def count_statuses(self, job_id: str) -> dict[str, int]:
+        """How many instances of the job each destination last answered with which status, by "destination status"."""
 
 
 class SeriesSource(Protocol):
@@ -220,6 +226,9 @@ class PreparedStore(Protocol):
 
     def discard_prepared(self, job: Job) -> None:
         """Forget it; nothing happens when it is gone already."""
+
+    def keep_only(self, job_ids: Collection[str]) -> int:
+        """Forget all but these; return how many were forgotten."""
 
 
 class Outbox(Protocol):

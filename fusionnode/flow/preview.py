@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from fusionnode.capture.sheet import SheetRow, render_contact_sheet
+from fusionnode.capture.describe import describe_limits
+from fusionnode.capture.sheet import ColourBar, SheetRow, render_contact_sheet
 from fusionnode.domain.images import FusedStack, PreparedPair, RgbStack, SliceStack
 from fusionnode.fusion.colour import show_uptake
 from fusionnode.pipeline.schema import Palette
@@ -18,6 +19,8 @@ _PANEL_PIXELS = 480
 def render_preview(prepared: PreparedPair, fused: FusedStack, palette: Palette, modality: str) -> NDArray[np.uint8]:
     """Return a contact sheet, uint8 [row, column, 3]: a row per plane, a column per picture.
 
+    Below stand what the colours of the uptake mean, and everything the estimate and the volumes warn of.
+
     ``modality`` is the functional one, for the column's title.
     """
     stacks = (_show_grey(prepared.fixed), show_uptake(prepared.moving, palette), fused.rgb)
@@ -26,7 +29,10 @@ def render_preview(prepared: PreparedPair, fused: FusedStack, palette: Palette, 
         SheetRow(plane, tuple(cut[index] for cut in cuts), left, right)
         for index, (plane, left, right) in enumerate(_PLANES)
     ]
-    return render_contact_sheet(rows, titles=("MRI", modality, f"fused: {fused.model}"))
+    ramp = np.linspace(0, 1, 256, dtype=np.float32)[None, None]
+    bar = ColourBar(show_uptake(ramp, palette)[0, 0], describe_limits(prepared.moving_window), column=1)
+    warnings = (*prepared.estimate.warnings, *prepared.notes)
+    return render_contact_sheet(rows, ("MRI", modality, f"fused: {fused.model}"), bar, warnings)
 
 
 def _enlarge(panel: NDArray[np.uint8]) -> NDArray[np.uint8]:

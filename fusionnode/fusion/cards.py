@@ -1,6 +1,8 @@
 """The cards of all fusers in one table (middle): what can be asked for by name, known without torch."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
 
 from fusionnode.domain.model import ModelCard, ModelKind
 from fusionnode.errors import ModelUnknown
@@ -33,6 +35,17 @@ _CARDS = (
         ),
     ),
     ModelCard(
+        name="asymmetric-restormer",
+        version="1",
+        kind=ModelKind.NETWORK,
+        summary="A Restormer encoder per modality, deeper for the MRI, dual attention, and one decoder.",
+        reference=(
+            "Kong et al., medical image fusion with asymmetric Restormer and dual attention, "
+            "Chinese Journal of Liquid Crystals and Displays, 2025, DOI 10.37188/CJLCD.2025-0087"
+        ),
+        available=False,
+    ),
+    ModelCard(
         name="dilated-residual-attention",
         version="1",
         kind=ModelKind.NETWORK,
@@ -41,13 +54,37 @@ _CARDS = (
             "M. Zhou, X. Xu, Y. Zhang, An Attention-based Multi-Scale Feature Learning Network for Multimodal "
             "Medical Image Fusion, 2022, arXiv:2212.04661"
         ),
+        sha256="c7b10cf4cb5b06c08ea9262a947eeaf7e6795928afcac0323418c96c3fc15929",
+        parameters=13_656,
+    ),
+    ModelCard(
+        name="mask-attention",
+        version="1",
+        kind=ModelKind.NETWORK,
+        summary="Three paths under Otsu masks, contrast enhancement, detail preservation and parallel attention.",
+        reference=(
+            "Di et al., multimodal medical image fusion by mask optimisation and a parallel attention mechanism, 2025"
+        ),
         available=False,
-        parameters=216_001,
+        parameters=279_521,
+    ),
+    ModelCard(
+        name="spatial-frequency-experts",
+        version="1",
+        kind=ModelKind.NETWORK,
+        summary="Cross attention in space and attention in the Fourier domain, weighed by a soft mixture of experts.",
+        reference="Gu et al., ASFE-Fusion: adaptive spatial and frequency experts for medical image fusion, 2024",
+        available=False,
     ),
 )
 
 CARDS: Mapping[str, ModelCard] = {card.name: card for card in _CARDS}
 """Name → card, of every fuser there is, whether it can run or not."""
+
+
+def list_card_facts() -> list[dict[str, Any]]:
+    """Every card as plain JSON values, with whether it is the default."""
+    return [asdict(card) | {"kind": card.kind.value, "default": card.name == DEFAULT} for card in CARDS.values()]
 
 
 def find_card(name: str) -> ModelCard:

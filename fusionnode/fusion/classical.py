@@ -1,8 +1,8 @@
 """Classical fusion rules (middle): nothing to learn, and the yardstick for everything that is.
 
 One contract: two float32 tensors (batch, 1, rows, columns) in [0, 1] → one of the same, of any size. Every fused pixel
-lies between the two source pixels, so nothing is invented: no halo, no haze, black stays black, and an image fused
-with itself is itself. Only element-wise arithmetic is used, so a slice gives the same bits in any batch.
+lies between the two source pixels, so nothing is invented: what is black in both stays black, and an image fused with
+itself is itself. Only element-wise arithmetic is used, so a slice gives the same bits in any batch.
 """
 
 from collections.abc import Callable, Mapping
@@ -32,7 +32,10 @@ def fuse_laplacian(fixed: Tensor, moving: Tensor) -> Tensor:
     """Laplacian pyramid fusion (Burt and Adelson 1983) of four levels.
 
     Each band takes its detail from the image that has more of it there, judged by local energy; the coarse rest is
-    the mean of both weighted by their own brightness, which keeps an image whole where the other is black.
+    the mean of both weighted by their own brightness. The result is never darker than the MRI (``fixed``): low uptake
+    beside high must not make bright white matter look dark, which would be a finding. So where the uptake is not
+    brighter than the MRI, and wherever there is none, the result is the MRI itself; where it is brighter, the folds of
+    the MRI still show in it.
     """
     details_fixed, rest_fixed = _decompose(fixed)
     details_moving, rest_moving = _decompose(moving)
@@ -40,7 +43,7 @@ def fuse_laplacian(fixed: Tensor, moving: Tensor) -> Tensor:
     for detail_fixed, detail_moving in zip(reversed(details_fixed), reversed(details_moving), strict=True):
         fused = _expand(fused, detail_fixed) + _choose_detail(detail_fixed, detail_moving)
     # Detail of one image on top of the brightness of the other may overshoot both; such values would be inventions.
-    return fused.clamp(torch.minimum(fixed, moving), torch.maximum(fixed, moving))
+    return fused.clamp(fixed, torch.maximum(fixed, moving))
 
 
 RULES: Mapping[str, Rule] = {"average": fuse_average, "maximum": fuse_maximum, "laplacian": fuse_laplacian}

@@ -18,7 +18,7 @@ from pydicom.filereader import read_dataset, read_sequence_item
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
-from fusionnode.errors import DatasetUnreadable, SpoolFileMissing
+from fusionnode.errors import DatasetUnreadable, SpoolFileMissing, SpoolUnreadable
 from fusionnode.index.fields import read_text
 
 MAX_HEADER_BYTES = 16 * 2**20
@@ -86,10 +86,19 @@ def parse_header(path: Path, wanted: Collection[str]) -> ParsedHeader:
 
 
 def refuse_parser_failures(parse: Callable[[], Parsed], name: str) -> Parsed:
-    """Return what ``parse`` returns; whatever pydicom raises on malformed bytes becomes `DatasetUnreadable`."""
+    """Return what ``parse`` returns; whatever pydicom raises on malformed bytes becomes `DatasetUnreadable`.
+
+    Raises:
+        DatasetUnreadable: the bytes are at fault.
+        SpoolUnreadable: the file system is, which may pass.
+    """
     try:
         return parse()
     except PARSER_FAILURES as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise SpoolUnreadable(
+                f"{name} cannot be read: {error.strerror}.", remedy="Check the spool's file system.", file=name
+            ) from error
         raise DatasetUnreadable(
             f"{name} breaks the DICOM encoding rules ({type(error).__name__}).",
             remedy="Send it again; if that does not help, ask the sender to repair it.",

@@ -105,9 +105,17 @@ def _is_transient(error: DBAPIError | PoolTimeout) -> bool:
         return True
     if error.connection_invalidated or isinstance(error, InterfaceError):
         return True
+    state = getattr(error.orig, "sqlstate", None)
+    if state is not None:
+        return str(state).startswith(_TRANSIENT_STATES)
     # The sqlite3 module has only this one class for a locked file and for a misspelt table.
     misspelt = ("no such", "syntax error", "already exists", "has no column")
     return isinstance(error, OperationalError) and not any(word in str(error.orig) for word in misspelt)
+
+
+# PostgreSQL appendix A: connection, transaction rollback, resources, lock not available, operator intervention,
+# system error. Not 54, program limit exceeded: a value that is too large stays too large.
+_TRANSIENT_STATES = ("08", "40", "53", "55P03", "57", "58")
 
 
 def _parse_url(url: str) -> URL:
@@ -136,7 +144,9 @@ def _create_ledger_engine(url: URL) -> Engine:
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     options = f"-c lock_timeout={LOCK_WAIT_SECONDS}s -c timezone=UTC"
-    settings = {"connect_timeout": 10, "application_name": "fusionnode", "options": options}
+    # A database host that loses power says nothing; without these a connection to it would hang for hours.
+    liveness = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 30_000}
+    settings = {"connect_timeout": 10, "application_name": "fusionnode", "options": options, **liveness}
     return create_engine(url, connect_args=settings, pool_pre_ping=True, **pool)
 
 

@@ -75,3 +75,11 @@ class DeliveryStore(Store):
         with self._database.read() as connection:
             stored, total = connection.execute(query).one()
         return stored, total
+
+    def count_statuses(self, job_id: str) -> dict[str, int]:
+        """Return how many instances each destination last answered with which status, by "destination status"."""
+        answer = (DeliveryRow.destination, DeliveryRow.last_status)
+        query = select(*answer, func.count()).where(DeliveryRow.job_id == job_id).group_by(*answer).order_by(*answer)
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+        return {f"{destination} {status or 'not tried'}": count for destination, status, count in rows}

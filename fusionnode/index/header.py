@@ -51,6 +51,8 @@ _FACTS = (
 )
 _GEOMETRY_MACROS = ("PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence")
 
+_LONGEST_IDENTIFIER = 64
+
 
 def read_header(stored: StoredFile) -> InstanceHeader:
     """Return the facts of a stored instance; its pixels are not looked at.
@@ -114,11 +116,22 @@ def _read_patient(ds: Dataset) -> PatientIdentity:
     birth_date = read_text(ds, "PatientBirthDate").replace(".", "")
     sex = read_text(ds, "PatientSex").upper()
     return PatientIdentity(
-        patient_id=read_text(ds, "PatientID"),
-        issuer=read_text(ds, "IssuerOfPatientID"),
+        patient_id=_read_identifier(ds, "PatientID"),
+        issuer=_read_identifier(ds, "IssuerOfPatientID"),
         birth_date=birth_date if len(birth_date) == 8 and birth_date.isdecimal() else "",
         sex=sex if sex in ("M", "F", "O") else "",
     )
+
+
+def _read_identifier(ds: Dataset, keyword: str) -> str:
+    """Read an identifier whole or not at all: cut short it might become another patient's (LO, PS3.5 section 6.2)."""
+    text = read_text(ds, keyword)
+    if len(text) > _LONGEST_IDENTIFIER:
+        raise DatasetUnreadable(
+            f"{keyword} has {len(text)} characters; the Standard allows {_LONGEST_IDENTIFIER}.",
+            remedy="Mend it at the sender.",
+        )
+    return text
 
 
 def _read_frames(ds: Dataset) -> int:

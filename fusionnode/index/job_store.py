@@ -172,6 +172,16 @@ class JobStore(Store):
                     _move_job(connection, job, move)
         return [job.id for job in earlier]
 
+    def withdraw_jobs(self, series_instance_uid: str, reason: str, now: datetime) -> list[str]:
+        """End every unfinished job on the series, whatever its generation; return their ids."""
+        concerned = or_(JobRow.fixed_uid == series_instance_uid, JobRow.moving_uid == series_instance_uid)
+        unfinished = select(*_COLUMNS).where(concerned, JobRow.state.in_(_UNFINISHED)).order_by(JobRow.id)
+        with self._database.write() as connection:
+            jobs = _load_jobs(connection, unfinished.with_for_update())
+            for job in jobs:
+                _move_job(connection, job, _Move(JobEvent.SUPERSEDED, now, reason))
+        return [job.id for job in jobs]
+
     def release_expired(self, now: datetime) -> list[Job]:
         """Return every job whose lease ran out to its waiting state; the returned jobs are those released."""
         expired = (

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, and_, select, update
@@ -24,10 +25,13 @@ _PRESENT = and_(
 class SeriesStore(Store):
     """Reads series and keeps their states."""
 
-    def list_series(self, states: Collection[SeriesState]) -> list[Series]:
-        """Return all series in one of ``states``, with their instances, ordered by UID."""
+    def list_series(self, states: Collection[SeriesState], seen_since: datetime | None = None) -> list[Series]:
+        """Return all series in one of ``states``, first seen not before ``seen_since``, with instances, by UID."""
+        wanted: ColumnElement[bool] = GenerationRow.state.in_(sorted(states))
+        if seen_since is not None:
+            wanted = and_(wanted, SeriesRow.first_seen_at >= seen_since)
         with self._database.read() as connection:
-            return _load_present(connection, GenerationRow.state.in_(sorted(states)))
+            return _load_present(connection, wanted)
 
     def list_related(self, keys: Collection[SeriesKey]) -> list[Series]:
         """Return all complete series of the patients (by Patient ID alone) whom ``keys`` belong to, ordered by UID."""

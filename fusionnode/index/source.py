@@ -6,7 +6,7 @@ import pydicom
 from pydicom import Dataset
 
 from fusionnode.domain.series import InstanceHeader, SeriesKey
-from fusionnode.errors import DatasetUnreadable, SpoolFileMissing
+from fusionnode.errors import DatasetUnreadable, SpoolFileMissing, SpoolUnreadable
 from fusionnode.flow.ports import Ledger
 
 
@@ -22,6 +22,7 @@ class SpoolSeriesSource:
 
         Raises:
             SpoolFileMissing: the ledger names a file that is not there.
+            SpoolUnreadable: the disk or the memory failed.
             DatasetUnreadable: a file cannot be parsed.
         """
         series = self._ledger.find_series(key)
@@ -37,6 +38,12 @@ class SpoolSeriesSource:
                 remedy="Check that all workers share one spool.",
                 sop_instance_uid=instance.sop_instance_uid,
             ) from None
+        except (OSError, MemoryError) as error:
+            raise SpoolUnreadable(
+                f"{instance.path} cannot be read from the spool: {type(error).__name__}.",
+                remedy="Look at the disk, the network file system and the memory of this host.",
+                sop_instance_uid=instance.sop_instance_uid,
+            ) from error
         except Exception as error:
             # pydicom lets many kinds of error out of a broken file; to the job they all mean the same.
             raise DatasetUnreadable(

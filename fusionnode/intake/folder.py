@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pydicom
-from fusionnode.errors import DatasetUnreadable, SeriesMixed
 from pydicom import Dataset
 from pydicom.errors import InvalidDicomError
+
+from fusionnode.errors import DatasetUnreadable, SeriesMixed
 
 
 def read_folder(folder: Path) -> list[Dataset]:

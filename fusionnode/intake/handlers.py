@@ -7,7 +7,7 @@ from typing import Any
 from pynetdicom import evt
 from pynetdicom.events import Event
 
-from fusionnode.errors import DatasetUnreadable, SpoolFull, UidMalformed
+from fusionnode.errors import DatasetUnreadable, SpoolFull, UidMalformed, format_frames
 from fusionnode.flow.ports import StoredFile
 from fusionnode.intake.peek import peek_identity
 from fusionnode.intake.sockets import dismiss, hasten
@@ -62,8 +62,8 @@ class Reception:
         except (UidMalformed, DatasetUnreadable) as problem:
             logger.warning("Instance from %s refused: %s", _name_peer(event), problem)
             return Status.CANNOT_UNDERSTAND
-        except Exception:
-            logger.exception("Instance from %s not stored", _name_peer(event))
+        except Exception as problem:
+            logger.error("Instance from %s not stored: %s", _name_peer(event), format_frames(problem))
             return Status.PROCESSING_FAILURE
         finally:
             stream.discard()

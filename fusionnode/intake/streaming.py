@@ -11,6 +11,7 @@ import queue
 import struct
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -114,8 +115,10 @@ class InstanceStream(io.BytesIO):
     def discard(self) -> None:
         """Delete whatever is left of the file in `Spool.incoming`; safe to repeat."""
         self.failure = self.failure or DatasetUnreadable("The association ended before the data set was complete.")
-        if self._file is not None:
-            self._file.close()
+        # Closing writes what is still buffered, which fails again on the full disk that made us come here.
+        with suppress(OSError):
+            if self._file is not None:
+                self._file.close()
         if self.path is not None:
             self.path.unlink(missing_ok=True)
 

@@ -91,19 +91,20 @@ class Registration(_Strict):
     """Which preset estimates the motion, and what is still believed of its answer.
 
     ``where`` must hold for both series of a pair without a shared frame of reference, because only then is a motion
-    estimated: it keeps a preset away from anatomy it was not made for. ``max_displacement_mm`` limits how far apart the
-    two heads' centres may lie after the motion, not the shift in scanner coordinates, whose origins are arbitrary.
+    estimated: it keeps a preset away from anatomy it was not made for. ``max_centre_distance_mm`` limits how far apart
+    the two heads' centres may lie once the motion is applied, not how far it carries them in scanner coordinates, whose
+    origins are arbitrary.
     """
 
     preset: Literal["brain-rigid"] = "brain-rigid"
     where: tuple[Condition, ...] = ()
     max_rotation_deg: float = Field(default=45, gt=0, le=180)
-    max_displacement_mm: float = Field(default=75, gt=0)
+    max_centre_distance_mm: float = Field(default=75, gt=0)
     min_overlap: float = Field(default=0.3, ge=0, le=1)
 
 
 class PercentileWindow(_Strict):
-    """A display window from percentiles of the foreground of the whole volume."""
+    """A display window from percentiles of the foreground of a volume."""
 
     low: float = Field(default=0.0, ge=0, lt=100)
     high: float = Field(default=99.8, gt=0, le=100)
@@ -115,12 +116,22 @@ class PercentileWindow(_Strict):
         return self
 
 
+class UptakeWindow(PercentileWindow):
+    """The same of the uptake that lies within the MRI; see `PercentileWindow`.
+
+    ``floor_suv`` is the least value of the high end where the uptake is in SUVbw, so that the faint uptake of a limb is
+    not spread over the whole palette. It does nothing in any other unit.
+    """
+
+    floor_suv: float = Field(default=0.0, ge=0)
+
+
 class Fusion(_Strict):
     """Which fuser runs, on what."""
 
     model: str = Field(default="laplacian", min_length=1)
     fixed_window: PercentileWindow = PercentileWindow(low=1.0, high=99.5)
-    moving_window: PercentileWindow = PercentileWindow(low=0.0, high=99.8)
+    moving_window: UptakeWindow = UptakeWindow(low=0.0, high=99.8)
     palette: Palette = Palette.HOT_METAL_BLUE
 
 

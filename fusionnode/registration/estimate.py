@@ -51,9 +51,9 @@ class _Climb:
 def estimate_motion(fixed: Volume, moving: Volume, preset: Preset) -> MotionEstimate:
     """Estimate the rigid motion that carries the fixed head onto the moving one.
 
-    ``displacement_mm`` of the result is the distance between the two heads' centres once the motion is applied, not a
-    shift in scanner coordinates: the origins of two frames of reference are arbitrary, so half a metre between them may
-    be no motion at all.
+    ``centre_distance_mm`` of the result is the distance between the two heads' centres once the motion is applied, not
+    a shift in scanner coordinates: the origins of two frames of reference are arbitrary, so half a metre between them
+    may be no motion at all.
 
     Returns:
         The motion and its figures, unjudged; the same bits for the same input.
@@ -74,7 +74,7 @@ def estimate_motion(fixed: Volume, moving: Volume, preset: Preset) -> MotionEsti
         motion=climb.motion,
         method=MotionMethod.REGISTERED,
         preset=preset.name,
-        displacement_mm=float(np.linalg.norm(_map(climb.motion, fixed_head.centre_mm) - moving_head.centre_mm)),
+        centre_distance_mm=float(np.linalg.norm(_map(climb.motion, fixed_head.centre_mm) - moving_head.centre_mm)),
         overlap=_share_inside(fixed_head.points_mm, climb.motion, moving.grid),
         information=_measure(climb.motion, judge, fixed_head, preset),
         information_at_start=_measure(start, judge, fixed_head, preset),
@@ -86,7 +86,7 @@ def trust_shared_frame(fixed: Volume, moving: Volume) -> MotionEstimate:
     """Take two volumes of one frame of reference as aligned; nothing is registered, only the overlap is measured."""
     still = RigidMotion.identity()
     overlap = _share_inside(find_foreground_points_mm(fixed), still, moving.grid)
-    return MotionEstimate(still, MotionMethod.SHARED_FRAME, preset="", displacement_mm=0.0, overlap=overlap)
+    return MotionEstimate(still, MotionMethod.SHARED_FRAME, preset="", centre_distance_mm=math.nan, overlap=overlap)
 
 
 def _build_stages(fixed_head: Head, moving_head: Head, preset: Preset) -> list[_Stage]:

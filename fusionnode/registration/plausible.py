@@ -5,12 +5,13 @@ from dataclasses import replace
 from fusionnode.domain.motion import MotionEstimate, MotionMethod
 from fusionnode.errors import OverlapInsufficient, RegistrationImplausible
 
-# Measured with the brain-rigid preset, on few heads and on the same ones the limits were then set by. Right pairs of real
-# FDG PET or perfusion SPECT with MRI gave 0.33, 0.36 and 0.38 nats, simulated ones 0.41 to 0.70, even with much noise, a
-# truncated field of view or uptake in the striatum only. Wrong ones: noise 0.00; a ball 0.17 to 0.19; a head upside down
-# or back to front 0.16 to 0.23; another patient's head 0.19 to 0.28; the right optimum moved 30 mm aside 0.06 to 0.17.
-# So the lower limit refuses what is no head, and between the limits a wrong patient is only warned of. Left and right
-# exchanged (0.29 to 0.37) is not told apart, because heads are nearly symmetric: the patient coordinates must be right.
+# Measured with the brain-rigid preset, on few heads and on the same ones the limits were then set by. Right pairs of
+# real FDG PET or perfusion SPECT with MRI gave 0.33, 0.36 and 0.38 nats, simulated ones 0.41 to 0.70, even with much
+# noise, a truncated field of view or uptake in the striatum only. Wrong ones: noise 0.00; a ball 0.17 to 0.19; a head
+# upside down or back to front 0.16 to 0.23; another patient's head 0.19 to 0.28; the right optimum moved 30 mm aside
+# 0.06 to 0.17. So the lower limit refuses what is no head, and between the limits a wrong patient is only warned of.
+# Left and right exchanged (0.29 to 0.37) is not told apart, because heads are nearly symmetric: there the patient
+# coordinates must be right.
 _LEAST_INFORMATION = 0.21
 _USUAL_INFORMATION = 0.30
 # Two of five pairs of different patients gained less than this over a rough alignment; right pairs that began below the
@@ -18,13 +19,13 @@ _USUAL_INFORMATION = 0.30
 _LEAST_GAIN = 0.05
 _INFORMATION_NOISE = 0.01
 _USUAL_ROTATION_DEG = 20.0
-_USUAL_DISPLACEMENT_MM = 40.0
+_USUAL_CENTRE_DISTANCE_MM = 40.0
 _USUAL_OVERLAP = 0.6
 _CHECK_PAIR = "Check that both series show the head of the same patient, or register the pair by hand."
 
 
 def require_plausible(
-    estimate: MotionEstimate, *, max_rotation_deg: float, max_displacement_mm: float, min_overlap: float
+    estimate: MotionEstimate, *, max_rotation_deg: float, max_centre_distance_mm: float, min_overlap: float
 ) -> MotionEstimate:
     """Return the estimate, with a warning for every figure in a grey zone.
 
@@ -33,18 +34,18 @@ def require_plausible(
     Args:
         estimate: as `estimate_motion` or `trust_shared_frame` returned it.
         max_rotation_deg: beyond it a head is not believed to have turned.
-        max_displacement_mm: how far apart the two heads' centres may lie after the motion. Scanner coordinates are not
-            limited: the origins of two frames of reference are arbitrary.
+        max_centre_distance_mm: how far apart the two heads' centres may lie after the motion. The displacement in
+            scanner coordinates is not limited: the origins of two frames of reference are arbitrary.
         min_overlap: share of the fixed foreground that the moving series must cover, 0 to 1.
 
     Raises:
         OverlapInsufficient: the moving series covers too little.
-        RegistrationImplausible: the turn or the displacement is too large, or the two series agree too little.
+        RegistrationImplausible: the turn or the distance is too large, or the two series agree too little.
     """
     _require_overlap(estimate, min_overlap)
     warnings = list(_warn_of_overlap(estimate))
     if estimate.method is not MotionMethod.SHARED_FRAME:
-        _require_limits(estimate, max_rotation_deg, max_displacement_mm)
+        _require_limits(estimate, max_rotation_deg, max_centre_distance_mm)
         _require_information(estimate)
         warnings += [*_warn_of_motion(estimate), *_warn_of_information(estimate)]
     return replace(estimate, warnings=(*estimate.warnings, *warnings))
@@ -61,7 +62,7 @@ def _require_overlap(estimate: MotionEstimate, min_overlap: float) -> None:
     )
 
 
-def _require_limits(estimate: MotionEstimate, max_rotation_deg: float, max_displacement_mm: float) -> None:
+def _require_limits(estimate: MotionEstimate, max_rotation_deg: float, max_centre_distance_mm: float) -> None:
     rotation_deg = estimate.motion.rotation_deg
     if not rotation_deg <= max_rotation_deg:
         raise RegistrationImplausible(
@@ -70,13 +71,13 @@ def _require_limits(estimate: MotionEstimate, max_rotation_deg: float, max_displ
             found_deg=rotation_deg,
             limit_deg=max_rotation_deg,
         )
-    if not estimate.displacement_mm <= max_displacement_mm:
+    if not estimate.centre_distance_mm <= max_centre_distance_mm:
         raise RegistrationImplausible(
-            f"The heads' centres lie {estimate.displacement_mm:.0f} mm apart after registration; "
-            f"at most {max_displacement_mm:.0f} mm are believed.",
+            f"The heads' centres lie {estimate.centre_distance_mm:.0f} mm apart after registration; "
+            f"at most {max_centre_distance_mm:.0f} mm are believed.",
             remedy=_CHECK_PAIR,
-            found_mm=estimate.displacement_mm,
-            limit_mm=max_displacement_mm,
+            found_mm=estimate.centre_distance_mm,
+            limit_mm=max_centre_distance_mm,
         )
 
 
@@ -110,8 +111,8 @@ def _warn_of_motion(estimate: MotionEstimate) -> tuple[str, ...]:
     warnings = []
     if estimate.motion.rotation_deg > _USUAL_ROTATION_DEG:
         warnings.append(f"Large rotation between the scans: {estimate.motion.rotation_deg:.0f} degrees.")
-    if estimate.displacement_mm > _USUAL_DISPLACEMENT_MM:
-        warnings.append(f"The heads' centres lie {estimate.displacement_mm:.0f} mm apart after registration.")
+    if estimate.centre_distance_mm > _USUAL_CENTRE_DISTANCE_MM:
+        warnings.append(f"The heads' centres lie {estimate.centre_distance_mm:.0f} mm apart after registration.")
     return tuple(warnings)
 
 

@@ -61,7 +61,7 @@ class Preset:
 _BRAIN_LEVELS = (
     Level(8.0, 6.0, 6.0, mask_margin_mm=12.0, samples=1.0, first_step_mm=4.0, last_step_mm=0.2),
     Level(4.0, 3.0, 3.0, mask_margin_mm=4.0, samples=1.0, first_step_mm=2.0, last_step_mm=0.05),
-    Level(2.0, 2.0, 0.0, mask_margin_mm=4.0, samples=0.3, first_step_mm=1.0, last_step_mm=0.002),
+    Level(2.0, 2.0, 0.0, mask_margin_mm=4.0, samples=0.6, first_step_mm=1.0, last_step_mm=0.002),
 )
 
 PRESETS = MappingProxyType({"brain-rigid": Preset("brain-rigid", _BRAIN_LEVELS)})

@@ -14,11 +14,14 @@ _DARK_SHARE = 0.25
 """Tissue darker than this share of the median foreground is taken for background at most."""
 
 
-def choose_window(voxels: Voxels, unit: Unit, low_percentile: float, high_percentile: float) -> Window:
-    """Return the window between two percentiles (0 to 100) of the foreground of the whole volume.
+def choose_window(
+    voxels: NDArray[np.float32], unit: Unit, low_percentile: float, high_percentile: float, least_high: float = 0.0
+) -> Window:
+    """Return the window between two percentiles (0 to 100) of the foreground of all ``voxels``, in any shape.
 
     For uptake (every unit but ARBITRARY) a low percentile of 0 means the value 0: no uptake is black. The window
-    scales with the voxels, and ``low < high`` always holds.
+    scales with the voxels, and ``low < high`` always holds. Of uptake the high end is at least ``least_high`` (in
+    ``unit``), because percentiles alone would show the faintest uptake as hot where there is no other.
 
     Raises:
         ContrastMissing: the volume holds one value only, no finite value, or no uptake.
@@ -33,8 +36,8 @@ def choose_window(voxels: Voxels, unit: Unit, low_percentile: float, high_percen
     low, high = (
         float(value) for value in np.percentile(foreground.astype(np.float64), (low_percentile, high_percentile))
     )
-    if uptake and low_percentile == 0:
-        low = 0.0
+    if uptake:
+        low, high = 0.0 if low_percentile == 0 else low, max(high, least_high)
     if not low < high:
         low = floor
     return Window(low, high, unit)

@@ -32,7 +32,8 @@ _MODALITIES = {
     PositronEmissionTomographyImageStorage: "PT",
     NuclearMedicineImageStorage: "NM",
 }
-_DEMANDED = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality", "Rows", "Columns")
+_NAMES = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality")
+_EXTENTS = ("Rows", "Columns")
 
 
 def assemble_volume(datasets: Sequence[Dataset]) -> Volume:
@@ -49,8 +50,13 @@ def assemble_volume(datasets: Sequence[Dataset]) -> Volume:
         GeometryIrregular: its slices do not form a grid.
         UnitUnusable: its values mean nothing.
     """
-    _refuse_incomplete(datasets)
-    ordered = order_planes(_read_planes(datasets))
+    if not datasets:
+        raise SeriesUnsupported("A series without instances is no volume.", remedy="Send the series.", slices=0)
+    _require(datasets, _NAMES)
+    reader = _choose_reader(datasets)
+    # Only now: what is no image has no extent either, and should be refused as what it is.
+    _require_extents(datasets)
+    ordered = order_planes([plane for ds in datasets for plane in reader(ds)])
     scale = choose_scale(ordered)
     head = ordered[0].ds
     return Volume(
@@ -64,22 +70,25 @@ def assemble_volume(datasets: Sequence[Dataset]) -> Volume:
     )
 
 
-def _refuse_incomplete(datasets: Sequence[Dataset]) -> None:
-    if not datasets:
-        raise SeriesUnsupported("A series without instances is no volume.", remedy="Send the series.", slices=0)
+def _require_extents(datasets: Sequence[Dataset]) -> None:
+    _require(datasets, _EXTENTS)
     for ds in datasets:
-        absent = [keyword for keyword in _DEMANDED if ds.get(keyword) in (None, "")]
+        for keyword in _EXTENTS:
+            read_numbers(ds, keyword, 1)
+
+
+def _require(datasets: Sequence[Dataset], demanded: Sequence[str]) -> None:
+    for ds in datasets:
+        absent = [keyword for keyword in demanded if ds.get(keyword) in (None, "")]
         if absent:
             raise DatasetUnreadable(
                 f"Instance {ds.get('SOPInstanceUID', '')} lacks {', '.join(absent)}.",
                 remedy="Ask the sender.",
                 absent=tuple(absent),
             )
-        for keyword in ("Rows", "Columns"):
-            read_numbers(ds, keyword, 1)
 
 
-def _read_planes(datasets: Sequence[Dataset]) -> list[Plane]:
+def _choose_reader(datasets: Sequence[Dataset]) -> Callable[[Dataset], list[Plane]]:
     kinds = sorted({str(ds.SOPClassUID) for ds in datasets})
     if len(kinds) > 1:
         raise SeriesMixed(
@@ -94,7 +103,7 @@ def _read_planes(datasets: Sequence[Dataset]) -> list[Plane]:
             remedy="Send one NM reconstruction per series.",
             differing=("SOPInstanceUID",),
         )
-    return [plane for ds in datasets for plane in reader(ds)]
+    return reader
 
 
 def _find_reader(ds: Dataset) -> Callable[[Dataset], list[Plane]]:

@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from fusionnode.domain.job import Job
 from fusionnode.domain.motion import MotionEstimate, MotionMethod, RigidMotion
 from fusionnode.domain.terms import Unit
 from fusionnode.domain.volume import SourceFrame
-from fusionnode.errors import SpoolFileMissing
+from fusionnode.errors import SpoolFileMissing, SpoolUnreadable
 
 
 class PreparedFolder:
@@ -24,14 +26,25 @@ class PreparedFolder:
         self._folder = spool / "prepared"
 
     def save_prepared(self, job: Job, prepared: PreparedPair) -> None:
-        """Write and rename; the fence in the temporary name keeps a stale worker off a newer one's file."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Write and rename; the fence in the temporary name keeps a stale worker off a newer one's file.
+
+        Raises:
+            SpoolUnreadable: the disk is full or failed; nothing is left behind.
+        """
         temporary = self._folder / f".{job.id}.{job.fence}"
-        with temporary.open("wb") as stream:
-            np.savez(stream, allow_pickle=False, **_arrays(prepared), facts=_encode(_facts(prepared)))
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(self._path(job))
+        try:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with temporary.open("wb") as stream:
+                np.savez(stream, allow_pickle=False, **_arrays(prepared), facts=_encode(_facts(prepared)))
+                stream.flush()
+                os.fsync(stream.fileno())
+            temporary.replace(self._path(job))
+        except OSError as error:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise SpoolUnreadable(
+                f"The prepared pair cannot be written: {error.strerror}.", remedy="Make room in the spool.", job=job.id
+            ) from error
 
     def load_prepared(self, job: Job) -> PreparedPair:
         """Read a pair back.
@@ -52,6 +65,14 @@ class PreparedFolder:
     def discard_prepared(self, job: Job) -> None:
         """Delete the file, if it is there."""
         self._path(job).unlink(missing_ok=True)
+
+    def keep_only(self, job_ids: Collection[str]) -> int:
+        """Delete the files of all other jobs, and what crashed workers left; return how many went."""
+        paths = list(self._folder.glob("*")) if self._folder.is_dir() else []
+        gone = [path for path in paths if path.name.removeprefix(".").split(".")[0] not in job_ids]
+        for path in gone:
+            path.unlink(missing_ok=True)
+        return len(gone)
 
     def _path(self, job: Job) -> Path:
         return self._folder / f"{job.id}.npz"

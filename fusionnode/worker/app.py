@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 
 from celery import Celery
 from kombu.exceptions import OperationalError
+from redis import Redis
+from redis.exceptions import RedisError
 
 from fusionnode.domain.terms import Step
 from fusionnode.errors import SettingsInvalid
@@ -53,8 +55,10 @@ def build_app(settings: Settings) -> Celery:
 class Dispatcher:
     """Publishes job ids. A message that cannot be sent is no loss: the sweep publishes again."""
 
-    def __init__(self, app: Celery) -> None:
+    def __init__(self, app: Celery, patience_seconds: float = 5.0) -> None:
         self._app = app
+        patience = {"socket_timeout": patience_seconds, "socket_connect_timeout": patience_seconds}
+        self._redis = Redis.from_url(app.conf.broker_url, **patience)
 
     def dispatch(self, step: Step, job_id: str) -> bool:
         """Publish one id to the queue of ``step``; False when the broker does not answer."""
@@ -65,9 +69,21 @@ class Dispatcher:
             return False
         return True
 
+    def count_backlog(self, step: Step) -> int | None:
+        """Return how many messages wait in the queue of ``step``; None when the broker does not answer."""
+        try:
+            return int(self._redis.llen(step.value))
+        except RedisError as error:
+            logger.warning("the broker does not answer: %s", type(error).__name__)
+            return None
+
 
 class Announcer:
-    """Tells workers of every claimable job, again after ``repeat_seconds`` for those still waiting."""
+    """Tells workers of every claimable job, again after ``repeat_seconds`` for those still waiting.
+
+    Nothing is said while the queue holds a message for every waiting job already, so it stays short however long no
+    worker runs; and the round ends at the first sign that the broker is away, so that a sweep never hangs on it.
+    """
 
     def __init__(self, ledger: Ledger, dispatcher: Dispatcher, repeat_seconds: float = 30.0) -> None:
         self._ledger = ledger
@@ -79,10 +95,19 @@ class Announcer:
         """Publish what is due; return how many messages went out."""
         claimable = {(step, job_id) for step in Step for job_id in self._ledger.list_claimable(step, now)}
         self._told = {key: told for key, told in self._told.items() if key in claimable}
-        due = [key for key in claimable if monotonic - self._told.get(key, -1e9) >= self._repeat_seconds]
-        sent = [key for key in due if self._dispatcher.dispatch(*key)]
-        self._told.update(dict.fromkeys(sent, monotonic))
-        return len(sent)
+        sent = 0
+        for step in Step:
+            waiting = sorted(job_id for of, job_id in claimable if of is step)
+            due = [one for one in waiting if monotonic - self._told.get((step, one), -1e9) >= self._repeat_seconds]
+            backlog = self._dispatcher.count_backlog(step) if due else 0
+            if backlog is None:
+                break
+            for job_id in due if backlog < len(waiting) else ():
+                if not self._dispatcher.dispatch(step, job_id):
+                    return sent
+                self._told[step, job_id] = monotonic
+                sent += 1
+        return sent
 
 
 def run_sweep(node: Node, stop: threading.Event) -> None:

@@ -4,9 +4,9 @@ import json
 import logging
 import math
 import shutil
-from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,30 +19,49 @@ from fusionnode.domain.series import SeriesKey
 from fusionnode.errors import OutputOccupied, PipelineInvalid
 from fusionnode.flow.fuse_pair import FusedPair, PairSources, fuse_pair
 from fusionnode.flow.preview import render_preview
-from fusionnode.fusion.cards import find_card
-from fusionnode.fusion.fuse import load_fuser
 from fusionnode.intake.folder import read_folder
 from fusionnode.logs import StepClock
 from fusionnode.pipeline.schema import Pipeline
+from fusionnode.wiring import open_fuser
+from fusionnode.worker.rules import require_pair
 
 logger = logging.getLogger(__name__)
+
+STEPS = 11
+"""How many steps `fuse_folders` tells of."""
+
+_UNPAIRED = "Put together by hand without the pairing rules: nobody checked that both series are of one patient."
 
 
 @dataclass(frozen=True)
 class FilesRequest:
-    """One call of ``fusionnode fuse``. ``pipeline`` and ``network`` may be empty: then the rules choose."""
+    """One call of ``fusionnode fuse``.
+
+    Attributes:
+        pipeline: by name; empty: the first that takes the moving series' modality.
+        network: instead of the pipeline's; empty: the pipeline's.
+        unpaired: fuse although the pairing rules would not put the two together; the outputs say so.
+    """
 
     fixed: Path
     moving: Path
     out: Path
     pipeline: str = ""
     network: str = ""
+    unpaired: bool = False
 
 
-def fuse_folders(request: FilesRequest, pipelines: Iterable[Pipeline], moment: datetime) -> dict[str, Any]:
+def fuse_folders(
+    request: FilesRequest,
+    pipelines: Iterable[Pipeline],
+    moment: datetime,
+    tell: Callable[[str], None] | None = None,
+) -> dict[str, Any]:
     """Fuse two folders and write the fused series, the registration object, ``preview.png`` and ``report.json``.
 
-    The output folder appears whole or not at all. Returns the report.
+    Dates and times on the objects are in the time zone of ``moment``, unless the MRI names another.
+    The output folder appears whole or not at all. ``tell`` hears the name of each of the `STEPS` when it begins.
+    Returns the report.
 
     Raises:
         OutputOccupied: the output folder is there already and not empty.
@@ -50,16 +69,19 @@ def fuse_folders(request: FilesRequest, pipelines: Iterable[Pipeline], moment: d
         Misconfigured: an unknown pipeline or network was named.
     """
     _require_vacant(request.out)
-    clock = StepClock(logger)
+    clock = StepClock(logger, tell)
     with clock("read"):
         sources = PairSources(read_folder(request.fixed), read_folder(request.moving))
     modality = str(sources.moving[0].get("Modality", ""))
     pipeline = choose_pipeline(pipelines, request, modality)
-    card = find_card(pipeline.fusion.model)
+    if request.unpaired:
+        sources = replace(sources, remark=_UNPAIRED)
+    else:
+        require_pair(pipeline, sources.fixed, sources.moving)
     with clock("load"):
-        fuser = load_fuser(card)
+        fuser = open_fuser(pipeline.fusion.model)
     job = _make_job(pipeline, sources, moment)
-    result = fuse_pair(job, sources, pipeline, fuser, clock)
+    result = fuse_pair(job, sources, pipeline, fuser, clock, moment.tzinfo or UTC)
     with clock("write"):
         names = _write_all(request.out, result, pipeline, modality)
     report = build_report(job, pipeline, result, names, clock.seconds)
@@ -78,7 +100,10 @@ def choose_pipeline(pipelines: Iterable[Pipeline], request: FilesRequest, modali
     if not named:
         known = ", ".join(pipeline.name for pipeline in ordered)
         wanted = f"called {request.pipeline!r}" if request.pipeline else f"for a {modality or 'nameless'} series"
-        raise PipelineInvalid(f"There is no pipeline {wanted}.", remedy=f"Known are: {known}.")
+        remedy = f"Known are: {known}."
+        if modality == "MR" and not request.pipeline:
+            remedy = "The MRI comes first, then the PET or SPECT series: perhaps the folders are swapped."
+        raise PipelineInvalid(f"There is no pipeline {wanted}.", remedy=remedy)
     pipeline = named[0]
     if not request.network:
         return pipeline
@@ -103,7 +128,8 @@ def build_report(
             "preset": estimate.preset,
             "moving_from_fixed": estimate.motion.moving_from_fixed.tolist(),
             "rotation_deg": estimate.motion.rotation_deg,
-            "displacement_mm": estimate.displacement_mm,
+            "displacement_mm": estimate.motion.displacement_mm(prepared.grid.centre_mm),
+            "centre_distance_mm": _finite(estimate.centre_distance_mm),
             "overlap": estimate.overlap,
             "information": _finite(estimate.information),
             "information_at_start": _finite(estimate.information_at_start),

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from fusionnode.domain.job import Job
-from fusionnode.errors import LeaseLost, Unavailable
+from fusionnode.errors import LeaseLost, Unavailable, format_frames
 from fusionnode.flow.ports import Ledger
 
 logger = logging.getLogger(__name__)
@@ -57,3 +57,5 @@ class Heartbeat:
             except Unavailable as unavailable:
                 # The next beat may succeed; if none does, the lease runs out and the fence protects the result.
                 logger.warning("lease not renewed: %s", unavailable)
+            except Exception as error:
+                logger.error("defect in the heartbeat; the next beat tries again: %s", format_frames(error))

@@ -5,7 +5,7 @@ import threading
 from datetime import UTC, datetime
 
 from fusionnode.domain.terms import Step
-from fusionnode.errors import Unavailable
+from fusionnode.errors import Unavailable, format_frames
 from fusionnode.wiring import Node, build_listener, build_sweeper, name_worker
 from fusionnode.worker.steps import StepRunner, next_step
 from fusionnode.worker.sweeping import repeat_sweep
@@ -72,6 +72,6 @@ def _run_quietly(runner: StepRunner, step: Step) -> bool:
         return runner.run_step(step) is not None
     except Unavailable as unavailable:
         logger.warning("%s put off: %s", step, unavailable)
-    except Exception:
-        logger.exception("defect around %s; the lease frees the job", step)
+    except Exception as error:
+        logger.error("defect around %s; the lease frees the job: %s", step, format_frames(error))
     return False

@@ -1,11 +1,14 @@
 """What an operator asks of the ledger: list, try again, rebuild."""
 
+from collections import defaultdict
 from datetime import UTC, datetime
 from typing import Any
 
+from fusionnode.domain.series import SeriesKey
+from fusionnode.domain.terms import SeriesState
 from fusionnode.index.header import read_header
 from fusionnode.index.rebuild import rebuild_index
-from fusionnode.index.store import SqlLedger, migrate, open_ledger
+from fusionnode.index.store import migrate, open_ledger
 from fusionnode.settings import Settings
 from fusionnode.wiring import open_spool
 
@@ -16,7 +19,7 @@ def list_job_facts(settings: Settings) -> list[dict[str, Any]]:
     Raises:
         Unavailable: the database does not answer.
     """
-    ledger = _open(settings)
+    ledger = open_ledger(settings.ledger_url)
     facts = []
     for job in ledger.list_jobs():
         stored, owed = ledger.count_deliveries(job.id)
@@ -34,10 +37,39 @@ def list_job_facts(settings: Settings) -> list[dict[str, Any]]:
                 "reason": job.reason,
                 "stored": stored,
                 "owed": owed,
+                "statuses": ledger.count_statuses(job.id),
             }
         )
     ledger.close()
     return facts
+
+
+def list_series_facts(settings: Settings) -> list[dict[str, Any]]:
+    """Return every series with its state and why it was not paired, by UID; no patient attribute is among them.
+
+    Raises:
+        Unavailable: the database does not answer.
+    """
+    ledger = open_ledger(settings.ledger_url)
+    series = ledger.list_series(tuple(SeriesState))
+    rejections = ledger.list_rejections()
+    ledger.close()
+    reasons: defaultdict[SeriesKey, list[str]] = defaultdict(list)
+    for rejection in rejections:
+        for key in rejection.series:
+            reasons[key].append(f"{rejection.pipeline}: {rejection.reason}")
+    return [
+        {
+            "series_instance_uid": one.key.series_instance_uid,
+            "generation": one.key.generation,
+            "modality": one.head.modality,
+            "frames": one.frames,
+            "state": one.state.value,
+            "reason": one.reason,
+            "not_paired": reasons[one.key],
+        }
+        for one in series
+    ]
 
 
 def retry_job(settings: Settings, job_id: str) -> str:
@@ -47,21 +79,22 @@ def retry_job(settings: Settings, job_id: str) -> str:
         JobUnknown: there is no such job.
         TransitionForbidden: the job is neither refused nor failed.
     """
-    ledger = _open(settings)
+    ledger = open_ledger(settings.ledger_url)
     job = ledger.retry_job(job_id, datetime.now(UTC))
     ledger.close()
     return job.state.value
 
 
+def migrate_ledger(settings: Settings) -> None:
+    """Bring the database to this version's schema; on a new node this makes it, and the spool it lies in by default."""
+    open_spool(settings)
+    migrate(settings.ledger_url)
+
+
 def reindex_spool(settings: Settings) -> int:
     """Enter every instance of the spool that the ledger does not know; return how many it was shown."""
-    ledger = _open(settings)
+    migrate_ledger(settings)
+    ledger = open_ledger(settings.ledger_url)
     counts = rebuild_index(ledger, open_spool(settings).list_instances(), read_header, datetime.now(UTC))
     ledger.close()
     return sum(counts.values())
-
-
-def _open(settings: Settings) -> SqlLedger:
-    open_spool(settings)  # the database lies in it by default
-    migrate(settings.ledger_url)
-    return open_ledger(settings.ledger_url)

@@ -1,7 +1,6 @@
 """The three steps of a job as tasks: claim, do, advance. Embedded and scaled-out workers run exactly this code."""
 
 import logging
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,14 +12,20 @@ from fusionnode.capture.build import CaptureRequest
 from fusionnode.domain.job import Job, JobEvent
 from fusionnode.domain.series import SeriesKey
 from fusionnode.domain.terms import Step
-from fusionnode.errors import DeliveryIncomplete, FusionNodeError, LeaseLost, PipelineInvalid, Unavailable
+from fusionnode.errors import (
+    DeliveryIncomplete,
+    FusionNodeError,
+    LeaseLost,
+    PipelineInvalid,
+    Unavailable,
+    format_frames,
+)
 from fusionnode.flow.fuse_pair import PairSources, capture_fused, fuse_prepared, prepare_pair
 from fusionnode.flow.ports import Delivery
-from fusionnode.fusion.cards import find_card
-from fusionnode.fusion.fuse import Fuser, load_fuser
+from fusionnode.fusion.fuse import Fuser
 from fusionnode.logs import StepClock, job_context
 from fusionnode.pipeline.schema import Pipeline
-from fusionnode.wiring import Node
+from fusionnode.wiring import Node, open_fuser
 from fusionnode.worker.heartbeat import Heartbeat
 from fusionnode.worker.policy import judge_error, max_attempts
 
@@ -70,13 +75,16 @@ class StepRunner:
         try:
             self._require_attempts_left(step, job)
             with Heartbeat(self.node.ledger, job, self.clock, self._lease_seconds) as heartbeat:
-                work(job)
+                work(job, heartbeat)
                 heartbeat.require_lease()
         except LeaseLost:
             raise
         except Exception as error:
             return self._end_badly(step, job, error)
         finished = self.node.ledger.advance_job(job, JobEvent.FINISHED, self.clock())
+        if step is Step.FUSE:
+            # Not a moment sooner: until the ledger knows that it ended, the step may have to be done again.
+            self.node.prepared.discard_prepared(finished)
         logger.info("%s finished; the job is %s", step, finished.state)
         return finished
 
@@ -85,8 +93,7 @@ class StepRunner:
         message = error if isinstance(error, FusionNodeError) else type(error).__name__
         logger.warning("%s %s: %s", step, verdict.event, message)
         if verdict.defect:
-            # Frames only: the text of a foreign exception may quote a patient's data.
-            logger.error("defect in %s:\n%s", step, "".join(traceback.format_tb(error.__traceback__)))
+            logger.error("defect in %s:\n%s", step, format_frames(error))
         return self.node.ledger.advance_job(job, verdict.event, self.clock(), error, verdict.not_before)
 
     def _require_attempts_left(self, step: Step, job: Job) -> None:
@@ -97,26 +104,27 @@ class StepRunner:
                 remedy="Look for a worker that was killed (memory?), then run `fusionnode retry`.",
             )
 
-    def _prepare(self, job: Job) -> None:
+    def _prepare(self, job: Job, _: Heartbeat) -> None:
         sources = PairSources(self._read(job.fixed, pixels=True), self._read(job.moving, pixels=True))
         prepared = prepare_pair(sources, self._pipeline(job), StepClock(logger))
         self.node.prepared.save_prepared(job, prepared)
 
-    def _fuse(self, job: Job) -> None:
+    def _fuse(self, job: Job, heartbeat: Heartbeat) -> None:
         pipeline, narrate = self._pipeline(job), StepClock(logger)
         prepared = self.node.prepared.load_prepared(job)
         fused = fuse_prepared(prepared, pipeline, self._fuser(pipeline.fusion.model), narrate)
         fixed, moving = self._read(job.fixed, pixels=False), self._read(job.moving, pixels=False)
-        objects = capture_fused(CaptureRequest(job, pipeline, prepared, fused, fixed, moving), narrate)
+        zone = self.node.settings.find_zone(job.moment)
+        objects = capture_fused(CaptureRequest(job, pipeline, prepared, fused, fixed, moving, zone), narrate)
+        heartbeat.require_lease()
         published = self.node.outbox.publish(job, objects)
         self.node.ledger.add_deliveries(
             Delivery(job.id, destination, ds.SOPClassUID, ds.SOPInstanceUID, path)
             for destination in pipeline.destinations
             for ds, path in published
         )
-        self.node.prepared.discard_prepared(job)
 
-    def _send(self, job: Job) -> None:
+    def _send(self, job: Job, _: Heartbeat) -> None:
         owed = sorted(self.node.ledger.list_undelivered(job.id), key=lambda one: one.destination)
         trouble: list[FusionNodeError] = []
         for destination, deliveries in groupby(owed, key=lambda one: one.destination):
@@ -152,7 +160,7 @@ class StepRunner:
 
     def _fuser(self, model: str) -> Fuser:
         if model not in self._fusers:
-            self._fusers[model] = load_fuser(find_card(model))
+            self._fusers[model] = open_fuser(model)
         return self._fusers[model]
 
 

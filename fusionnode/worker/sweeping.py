@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from fusionnode.errors import Unavailable
+from fusionnode.errors import Unavailable, format_frames
 from fusionnode.flow.sweep import Sweeper
 
 logger = logging.getLogger(__name__)
@@ -20,6 +20,6 @@ def repeat_sweep(sweeper: Sweeper, pause_seconds: float, stop: threading.Event, 
             tell()
         except Unavailable as unavailable:
             logger.warning("sweep put off: %s", unavailable)
-        except Exception:
-            logger.exception("defect in the sweep; the next round tries again")
+        except Exception as error:
+            logger.error("defect in the sweep; the next round tries again: %s", format_frames(error))
         stop.wait(pause_seconds)

@@ -289,3 +289,14 @@ def test_the_validator_would_find_an_error(tmp_path: Path) -> None:
     ds = capture_one()
     del ds.ConversionType
     assert any("ConversionType" in line and line.startswith("Error") for line in validate_object(ds, tmp_path))
+
+
+def test_comments_carry_the_interval_and_what_is_shown() -> None:
+    scene = make_scene()
+    for ds in scene.moving:
+        ds.AcquisitionDate = "20240307"
+    for ds in scene.fixed:
+        ds.AcquisitionDate = "20240305"
+    (*_, last) = build_captures(make_request(scene))
+    assert "Functional series acquired 2024-03-07, 2 days after the MRI." in last.ImageComments
+    assert "Uptake shown 0 to 8.25 SUVbw." in last.ImageComments

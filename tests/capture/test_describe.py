@@ -1,4 +1,5 @@
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -10,12 +11,15 @@ from fusionnode.capture.describe import (
     NOT_DIAGNOSTIC,
     describe_comments,
     describe_derivation,
+    describe_limits,
     describe_motion,
     describe_motion_briefly,
     describe_series,
 )
 from fusionnode.capture.identity import FusedIdentity
-from tests.support.captures import make_job, make_request, make_scene
+from fusionnode.domain.images import Window
+from fusionnode.domain.terms import Unit
+from tests.support.captures import carry, make_job, make_motion, make_request, make_scene
 
 _PREPARED = make_request().prepared
 
@@ -59,15 +63,32 @@ def test_derivation_names_model_transform_quality_pipeline_and_software() -> Non
 
 
 def test_a_shared_frame_claims_no_figures_that_were_never_measured() -> None:
-    estimate = make_request(make_scene(shared=True)).prepared.estimate
-    assert math.isnan(estimate.information)
-    assert "nan" not in describe_motion(estimate)
-    assert describe_motion(estimate).startswith("Transform: shared frame of reference, rotation 0.00 deg")
+    prepared = make_request(make_scene(shared=True)).prepared
+    assert math.isnan(prepared.estimate.information)
+    assert "nan" not in describe_motion(prepared)
+    assert "centres" not in describe_motion(prepared)
+    assert describe_motion(prepared).startswith("Transform: shared frame of reference, rotation 0.00 deg")
+
+
+@given(st.floats(0, 90), st.tuples(*[st.floats(-500, 500)] * 3))
+def test_the_displacement_told_is_that_of_the_centre_of_the_mri(
+    angle: float, shift: tuple[float, float, float]
+) -> None:
+    motion = make_motion(angle, shift)
+    prepared = replace(_PREPARED, estimate=replace(_PREPARED.estimate, motion=motion, centre_distance_mm=1.25))
+    centre_mm = carry(_PREPARED.grid.centre_mm[None], np.eye(4))
+    moved_mm = float(np.linalg.norm(carry(centre_mm, motion.moving_from_fixed) - centre_mm))
+    told = [describe_motion(prepared), describe_motion_briefly(prepared)]
+    found = [float(re.search(r"([\d.]+) mm at the", text)[1]) for text in told]  # type: ignore[index]
+    assert found == pytest.approx([moved_mm, moved_mm], abs=0.0051)
+    assert "heads' centres 1.25 mm apart after the motion" in told[0]
 
 
 def test_the_brief_motion_fits_a_long_string() -> None:
-    estimate = replace(_PREPARED.estimate, displacement_mm=123456.789)
-    assert describe_motion_briefly(estimate) == "12.00 deg, 123456.79 mm at the centre, overlap 0.87"
+    far = make_motion(12.0, (100_000.0, 70_000.0, -20_000.0))
+    words = describe_motion_briefly(replace(_PREPARED, estimate=replace(_PREPARED.estimate, motion=far)))
+    assert re.fullmatch(r"12\.00 deg, 12\d{4}\.\d\d mm at the MRI's centre, overlap 0\.87", words)
+    assert len(words) <= 64
 
 
 @pytest.mark.parametrize(
@@ -77,23 +98,46 @@ def test_the_brief_motion_fits_a_long_string() -> None:
 def test_comments_say_where_the_functional_series_ends(share: float, words: str) -> None:
     covered = np.zeros((2, 10, 100), np.bool_)
     covered[1].flat[: round(share * 1000)] = True
-    comments = describe_comments(make_job(), replace(_PREPARED, covered=covered), 1)
+    comments = describe_comments(make_job(), replace(_PREPARED, covered=covered), 1, "")
     assert words in comments
     assert NOT_DIAGNOSTIC in comments
 
 
 def test_comments_of_a_covered_slice_do_not_speak_of_coverage() -> None:
-    assert "this slice" not in describe_comments(make_job(), _PREPARED, 0)
+    assert "this slice" not in describe_comments(make_job(), _PREPARED, 0, "")
 
 
 def test_comments_name_the_series_they_supersede() -> None:
     earlier = "00112233445566778899aabb"
-    assert FusedIdentity(earlier).series_uid in describe_comments(make_job(supersedes=earlier), _PREPARED, 0)
-    assert "Supersedes" not in describe_comments(make_job(), _PREPARED, 0)
+    assert FusedIdentity(earlier).series_uid in describe_comments(make_job(supersedes=earlier), _PREPARED, 0, "")
+    assert "Supersedes" not in describe_comments(make_job(), _PREPARED, 0, "")
 
 
 def test_comments_carry_every_warning() -> None:
     estimate = replace(_PREPARED.estimate, warnings=("Little overlap.",))
-    comments = describe_comments(make_job(), replace(_PREPARED, estimate=estimate, notes=("No dose.",)), 0)
+    comments = describe_comments(make_job(), replace(_PREPARED, estimate=estimate, notes=("No dose.",)), 0, "")
     assert "Little overlap." in comments
     assert "No dose." in comments
+
+
+def test_comments_tell_what_is_shown_and_when_it_was_taken() -> None:
+    comments = describe_comments(
+        make_job(), _PREPARED, 0, "Functional series acquired 2024-03-08, 2 days after the MRI."
+    )
+    assert "Uptake shown 0 to 8.25 SUVbw." in comments
+    assert "acquired 2024-03-08, 2 days after the MRI." in comments
+
+
+@given(st.text(max_size=20000))
+def test_comments_never_exceed_a_long_text_and_begin_with_the_notice(text: str) -> None:
+    comments = describe_comments(make_job(), replace(_PREPARED, notes=(text,)), 0, "")
+    assert len(comments) <= 10240
+    assert comments.startswith(f"Fused display image, {NOT_DIAGNOSTIC}.")
+
+
+@pytest.mark.parametrize(
+    ("high", "words"),
+    [(7.2345, "0 to 7.23 arbitrary"), (0.00712, "0 to 0.00712 arbitrary"), (15321.7, "0 to 15322 arbitrary")],
+)
+def test_limits_have_as_many_digits_as_a_reader_wants(high: float, words: str) -> None:
+    assert describe_limits(Window(0.0, high, Unit.ARBITRARY)) == words

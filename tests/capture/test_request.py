@@ -1,4 +1,5 @@
 from dataclasses import replace
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -55,3 +56,11 @@ def test_patient_data_is_not_in_what_a_log_would_show() -> None:
 def test_header_of_an_unknown_instance_is_refused() -> None:
     with pytest.raises(CaptureInvalid):
         make_request(make_scene()).header_of(SourceFrame("1.2", "1.2.3.4"))
+
+
+def test_the_moment_is_in_the_mri_s_zone_or_else_in_that_of_the_site() -> None:
+    request = replace(make_request(), zone=ZoneInfo("America/New_York"))
+    assert request.moment.isoformat() == "2024-03-06T18:30:15.250000-05:00"
+    for ds in request.fixed_headers:
+        ds.TimezoneOffsetFromUTC = "+0100"
+    assert request.moment.isoformat() == "2024-03-07T00:30:15.250000+01:00"

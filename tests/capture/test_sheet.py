@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from fusionnode.capture.sheet import SheetRow, encode_png, render_contact_sheet
+from fusionnode.capture.sheet import ColourBar, SheetRow, encode_png, render_contact_sheet
 
 TITLES = ("MRI", "PET", "Fused")
 SIDES = st.integers(1, 60)
@@ -91,6 +91,36 @@ def test_letters_show_on_a_white_picture() -> None:
 def test_what_is_no_row_of_pictures_is_a_defect(rows: list[SheetRow]) -> None:
     with pytest.raises(ValueError, match=r"row|panel"):
         render_contact_sheet(rows, TITLES)
+
+
+def test_the_bar_stands_below_its_column_with_its_limits() -> None:
+    black = tuple(np.zeros((60, 80, 3), np.uint8) for _ in range(3))
+    rows = [SheetRow("", black, "", "")]
+    plain = render_contact_sheet(rows, ("", "", ""))
+    ramp = np.stack([np.arange(1, 256)] * 3, axis=1).astype(np.uint8)
+    barred = render_contact_sheet(rows, ("", "", ""), ColourBar(ramp, "0 to 7 SUVbw", 1))
+    assert np.array_equal(barred[: len(plain)], plain)
+    below = barred[len(plain) :]
+    bar = below[0, 96:176, 0].astype(int)
+    assert (np.diff(bar) > 0).all()
+    assert (bar[0], bar[-1] > 240) == (1, True)
+    assert below[12:, 96:176].any(), "the limits are written below"
+    assert not below[:, :90].any()
+    assert not below[:, 190:].any()
+
+
+def test_every_footnote_is_drawn_and_long_ones_are_broken() -> None:
+    rows = [SheetRow("", tuple(np.zeros((60, 80, 3), np.uint8) for _ in range(3)), "", "")]
+    plain = render_contact_sheet(rows, TITLES)
+    one = render_contact_sheet(rows, TITLES, footnotes=["Check it."])
+    two = render_contact_sheet(rows, TITLES, footnotes=["Check it.", "And this."])
+    long = render_contact_sheet(rows, TITLES, footnotes=["The two series agree less than usual; check by eye. " * 3])
+    assert [len(sheet) - len(plain) for sheet in (one, two)] == [22, 44]
+    assert np.array_equal(two[: len(one)], one)
+    assert one[len(plain) :].any()
+    assert two[len(one) :].any()
+    assert len(long) > len(two)
+    assert not long[:, -6:].any(), "nothing is cut off at the right edge"
 
 
 @settings(max_examples=20, deadline=None)

@@ -1,4 +1,5 @@
 from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -25,23 +26,27 @@ def spell_offset(minutes: int) -> str:
 
 @given(MOMENTS, MINUTES)
 def test_the_local_moment_is_the_same_moment_and_names_it_by_the_offset(moment: datetime, minutes: int) -> None:
-    local = find_local_moment(moment, spell_offset(minutes))
+    local = find_local_moment(moment, spell_offset(minutes), ZoneInfo("Asia/Tokyo"))
     assert local == moment
     written = f"{format_date(local)} {format_time(local)} {spell_offset(minutes)}"
     assert datetime.strptime(written, "%Y%m%d %H%M%S.%f %z") == moment
 
 
 @pytest.mark.parametrize("offset", ["", "0100", "+01:00", "-0000", "+1401", "-1201", "+0160", "CET", "+٠١٠٠"])
-def test_what_is_no_offset_leaves_the_moment_on_its_own_clock(offset: str) -> None:
-    moment = datetime(2024, 3, 6, 23, 30, tzinfo=UTC)
+def test_without_an_offset_the_moment_is_on_the_clock_of_the_site(offset: str) -> None:
+    """Such times are read as local ones, so UTC would be wrong by the site's distance from Greenwich."""
+    paris = ZoneInfo("Europe/Paris")
+    winter, summer = (datetime(2024, month, 6, 23, 30, tzinfo=UTC) for month in (3, 7))
     assert not is_timezone_offset(offset)
-    assert find_local_moment(moment, offset).utcoffset() == moment.utcoffset()
+    assert format_date(find_local_moment(winter, offset, paris)) == "20240307"
+    assert format_time(find_local_moment(winter, offset, paris)) == "003000.000000"
+    assert format_time(find_local_moment(summer, offset, paris)) == "013000.000000"
 
 
 def test_a_naive_moment_counts_as_utc() -> None:
     naive = datetime(2024, 3, 6, 23, 30)  # noqa: DTZ001
-    assert format_date(find_local_moment(naive, "+0900")) == "20240307"
-    assert format_time(find_local_moment(naive, "+0900")) == "083000.000000"
+    assert format_date(find_local_moment(naive, "+0900", UTC)) == "20240307"
+    assert format_time(find_local_moment(naive, "+0900", UTC)) == "083000.000000"
 
 
 def test_every_date_and_time_of_the_object_is_the_moment() -> None:

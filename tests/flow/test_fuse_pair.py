@@ -2,26 +2,33 @@
 
 import io
 import logging
+from dataclasses import replace
+from datetime import UTC
 
 import numpy as np
 import pytest
 from pydicom import Dataset, dcmwrite
 
 from fusionnode.domain.motion import MotionMethod
-from fusionnode.errors import GeometryIrregular, OverlapInsufficient, Refused
-from fusionnode.flow.fuse_pair import FusedPair, PairSources, fuse_pair, prepare_pair
+from fusionnode.domain.terms import Unit
+from fusionnode.errors import DatasetUnreadable, GeometryIrregular, OverlapInsufficient, Refused
+from fusionnode.flow.fuse_pair import FusedPair, PairSources, fuse_pair, fuse_prepared, prepare_pair
 from fusionnode.fusion.cards import find_card
 from fusionnode.fusion.fuse import load_fuser
 from fusionnode.logs import StepClock
+from fusionnode.pipeline.schema import Pipeline, UptakeWindow
+from fusionnode.volumes.suv import measure_suv
 from tests.support.captures import make_job, make_pipeline
 from tests.support.datasets import Identity, Layout, make_mr_series, make_pt_series
 from tests.support.nodes import FRAME, make_pair
+from tests.support.pairs import make_prepared_pair
 
 CLOCK = StepClock(logging.getLogger("test"))
 
 
 def _fuse(fixed: list[Dataset], moving: list[Dataset], clock: StepClock = CLOCK) -> FusedPair:
-    return fuse_pair(make_job(), PairSources(fixed, moving), make_pipeline(), load_fuser(find_card("laplacian")), clock)
+    fuser = load_fuser(find_card("laplacian"))
+    return fuse_pair(make_job(), PairSources(fixed, moving), make_pipeline(), fuser, clock, UTC)
 
 
 def _encode(ds: Dataset) -> bytes:
@@ -76,6 +83,73 @@ def test_an_mri_is_no_functional_series_and_an_empty_one_is_told() -> None:
         _fuse(fixed, [])
     with pytest.raises(Refused):
         _fuse([], moving)
+
+
+def test_an_mri_without_a_frame_of_reference_is_refused_before_anything_is_registered() -> None:
+    fixed, moving = make_pair()
+    for ds in fixed:
+        del ds.FrameOfReferenceUID
+    clock = StepClock(logging.getLogger("test"))
+    with pytest.raises(DatasetUnreadable, match="names no frame of reference") as refusal:
+        _fuse(fixed, moving, clock)
+    assert refusal.value.facts["absent"] == ("FrameOfReferenceUID",)
+    assert "register" not in clock.seconds
+
+
+@pytest.mark.parametrize(("floor_suv", "high"), [(0.0, 2.0), (5.0, 5.0), (1.0, 2.0)])
+def test_faint_uptake_is_not_spread_over_the_whole_palette(floor_suv: float, high: float) -> None:
+    prepared = prepare_pair(PairSources(*_make_limb(2.0)), _windowed(floor_suv), CLOCK)
+    assert prepared.moving_window.unit is Unit.SUVBW
+    assert prepared.moving_window.high == pytest.approx(high, rel=0.02)
+    assert prepared.moving.max() == pytest.approx(2.0 / high, rel=0.02)
+
+
+def test_a_floor_in_suv_does_nothing_in_another_unit() -> None:
+    fixed, moving = _make_limb(2.0)
+    for ds in moving:
+        ds.Units = "CNTS"
+    plain, floored = (prepare_pair(PairSources(fixed, moving), _windowed(floor), CLOCK) for floor in (0.0, 5.0e9))
+    assert plain.moving_window.unit is Unit.CNTS
+    assert floored.moving_window == plain.moving_window
+
+
+def test_a_bladder_outside_the_mri_does_not_dim_what_lies_within() -> None:
+    without, within = (
+        prepare_pair(PairSources(*_make_limb(8.0, outside)), _windowed(0.0), CLOCK) for outside in (0.0, 90.0)
+    )
+    assert within.moving_window == without.moving_window
+    np.testing.assert_array_equal(within.moving, without.moving)
+
+
+def _windowed(floor_suv: float) -> Pipeline:
+    pipeline = make_pipeline()
+    window = UptakeWindow(low=0.0, high=99.8, floor_suv=floor_suv)
+    return pipeline.model_copy(update={"fusion": pipeline.fusion.model_copy(update={"moving_window": window})})
+
+
+def _make_limb(suv: float, outside_suv: float = 0.0) -> tuple[list[Dataset], list[Dataset]]:
+    """An MRI, and a PET that reaches further along the slices and has ``suv`` within it, ``outside_suv`` beyond."""
+    layout = Layout(slices=10, rows=24, columns=20)
+    fixed = make_mr_series(layout, Identity(frame_of_reference_uid=FRAME))
+    longer = replace(layout, slices=20)
+    suvs = np.zeros(longer.shape)
+    suvs[:10, 6:18, 5:15] = suv
+    suvs[14:18, 6:18, 5:15] = outside_suv
+    identity = Identity(frame_of_reference_uid=FRAME, series_number=2)
+    factor = measure_suv(make_pt_series(longer, identity)).factor
+    return fixed, make_pt_series(longer, identity, voxels=suvs / factor)
+
+
+@pytest.mark.parametrize("fuser", ["laplacian", "average", "maximum"])
+def test_where_nothing_was_measured_the_picture_is_the_mri_whatever_fuses(fuser: str) -> None:
+    whole = make_prepared_pair()
+    covered = np.random.default_rng(1).random(whole.fixed.shape) < 0.5
+    prepared = replace(whole, covered=covered, moving=whole.moving * covered)
+    before = prepared.fixed.copy()
+    fused = fuse_prepared(prepared, make_pipeline(), load_fuser(find_card(fuser)), CLOCK)
+    grey = np.rint(prepared.fixed * 255).astype(np.uint8)[..., None].repeat(3, axis=-1)
+    np.testing.assert_array_equal(fused.rgb[~covered], grey[~covered])
+    np.testing.assert_array_equal(prepared.fixed, before)
 
 
 def test_where_the_functional_series_ends_the_picture_is_the_mri() -> None:

@@ -1,5 +1,7 @@
 """The picture shows three planes of three pictures and is large enough to look at."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -25,3 +27,16 @@ def test_render_preview_is_large_enough_and_repeatable(layout: Layout) -> None:
     np.testing.assert_array_equal(
         sheet, render_preview(prepared, FusedStack(rgb, "laplacian@1"), Palette.HOT_IRON, "PT")
     )
+
+
+def test_render_preview_shows_what_the_colours_mean_and_every_warning() -> None:
+    quiet = replace(make_prepared_pair(), notes=())
+    warned = replace(quiet, estimate=replace(quiet.estimate, warnings=("Large rotation.",)), notes=("No dose.",))
+    fused = FusedStack(np.zeros((*quiet.grid.shape, 3), np.uint8), "laplacian@1")
+    calm, loud = (render_preview(pair, fused, Palette.HOT_IRON, "PT") for pair in (quiet, warned))
+    np.testing.assert_array_equal(loud[: len(calm)], calm)
+    assert (loud[len(calm) :].max(axis=2).reshape(2, -1) > 0).any(axis=1).all(), "two lines, one per warning"
+    bar = (calm == [255, 0, 0]).all(axis=2)[-40:]
+    third = calm.shape[1] // 3
+    assert bar[:, third : 2 * third].any(), "hot iron is pure red at its middle"
+    assert not bar[:, :third].any()

@@ -3,9 +3,15 @@
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from fusionnode.domain.job import JobState
+from fusionnode.domain.series import InstanceHeader
 from fusionnode.domain.terms import SeriesState, Step
+from fusionnode.errors import LedgerUnavailable
+from fusionnode.flow.ports import StoredFile
 from fusionnode.wiring import build_sweeper
+from tests.support.datasets import Identity, make_mr_series
 from tests.support.nodes import MOMENT, make_pair, open_test_node, put_in_spool, queue_job
 
 
@@ -26,6 +32,85 @@ def test_a_file_that_is_no_dicom_is_set_aside_with_its_reason_and_nothing_else_s
     aside = [path.name for path in (tmp_path / "spool" / "quarantine").iterdir()]
     assert any(name.endswith(".reason.txt") for name in aside)
     assert any(not name.endswith(".reason.txt") for name in aside)
+
+
+def test_a_file_that_trips_the_program_holds_up_nobody_and_is_set_aside_at_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = open_test_node(tmp_path)
+    fixed, moving = make_pair()
+    put_in_spool(node, [*fixed, *moving], tmp_path / "scratch")
+    sweeper = build_sweeper(node)
+    victim = list(node.spool.list_arrivals())[3]
+    read = sweeper.read_header
+
+    def trip(stored: StoredFile) -> InstanceHeader:
+        if stored.place == victim.place:
+            raise ZeroDivisionError
+        return read(stored)
+
+    monkeypatch.setattr(sweeper, "read_header", trip)
+    reports = [sweeper.sweep(MOMENT, 100.0 * second) for second in range(4)]
+    assert [(report.indexed, report.quarantined) for report in reports] == [(19, 0), (0, 0), (0, 1), (0, 0)]
+
+
+def test_a_patient_id_longer_than_the_standard_allows_is_set_aside_and_not_cut(tmp_path: Path) -> None:
+    node = open_test_node(tmp_path)
+    series = make_mr_series(identity=Identity(patient_id="X" * 64))
+    for ds in series[:1]:
+        ds.PatientID = "Y" * 64
+    put_in_spool(node, series[:1], tmp_path / "good")
+    [arrival] = node.spool.list_arrivals()
+    content = arrival.path.read_bytes().replace(b"Y" * 64, b"Y" * 64)
+    longer = content.replace(b"LO\x40\x00" + b"Y" * 64, b"LO\x46\x00" + b"Y" * 70)
+    assert longer != content
+    arrival.path.write_bytes(longer)
+    report = build_sweeper(node).sweep(MOMENT, 0.0)
+    assert (report.indexed, report.quarantined) == (0, 1)
+
+
+def test_a_ledger_that_hiccups_while_pairing_is_asked_again_in_the_next_round(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = open_test_node(tmp_path)
+    sweeper = build_sweeper(node)
+    sweeper.sweep(MOMENT, 0.0)
+    fixed, moving = make_pair()
+    put_in_spool(node, [*fixed, *moving], tmp_path / "scratch")
+    sweeper.sweep(MOMENT, 10.0)
+
+    def hiccup(*_: object) -> None:
+        raise LedgerUnavailable("the database is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(node.ledger, "list_related", hiccup)
+        with pytest.raises(LedgerUnavailable):
+            sweeper.sweep(MOMENT, 20.0)
+    assert len(node.ledger.list_series((SeriesState.COMPLETE,))) == 2
+    assert len(sweeper.sweep(MOMENT, 21.0).queued) == 1
+
+
+def test_an_instance_that_contradicts_its_series_ends_the_jobs_made_from_it(tmp_path: Path) -> None:
+    node = open_test_node(tmp_path)
+    job = queue_job(node, tmp_path)
+    fixed, _ = make_pair()
+    fixed[4].PixelData = bytes(len(fixed[4].PixelData))
+    put_in_spool(node, fixed[4:5], tmp_path / "other")
+    build_sweeper(node).sweep(MOMENT, 0.0)
+    withdrawn = node.ledger.find_job(job.id)
+    assert withdrawn.state is JobState.SUPERSEDED
+    assert "contradicts" in withdrawn.reason
+
+
+def test_what_crashed_workers_left_behind_is_cleared_and_what_is_needed_stays(tmp_path: Path) -> None:
+    node = open_test_node(tmp_path)
+    job = queue_job(node, tmp_path)
+    folder = tmp_path / "spool" / "prepared"
+    folder.mkdir(exist_ok=True)
+    for name in (f"{job.id}.npz", "0123456789abcdef.npz", ".0123456789abcdef.7"):
+        (folder / name).touch()
+    build_sweeper(node).sweep(MOMENT, 0.0)
+    assert [path.name for path in folder.iterdir()] == [f"{job.id}.npz"]
 
 
 def test_a_pair_is_queued_once_however_often_it_is_swept(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The table of cards: findable, honest, and known without torch."""
 
+import json
 import subprocess
 import sys
 
@@ -7,7 +8,7 @@ import pytest
 
 from fusionnode.domain.model import ModelKind
 from fusionnode.errors import ModelUnknown
-from fusionnode.fusion.cards import CARDS, DEFAULT, find_card
+from fusionnode.fusion.cards import CARDS, DEFAULT, find_card, list_card_facts
 from fusionnode.fusion.classical import RULES
 from fusionnode.fusion.networks import NETWORKS
 
@@ -42,6 +43,16 @@ def test_a_network_is_available_exactly_when_its_weight_file_is_pinned() -> None
     for card in CARDS.values():
         if card.kind is ModelKind.NETWORK:
             assert card.available == (len(card.sha256) == 64)
+
+
+def test_the_facts_are_plain_json_with_one_default() -> None:
+    facts = json.loads(json.dumps(list_card_facts()))
+
+    assert [fact["name"] for fact in facts] == list(CARDS)
+    assert [fact["name"] for fact in facts if fact["default"]] == [DEFAULT]
+    for fact in facts:
+        card = CARDS[fact["name"]]
+        assert (fact["version"], fact["sha256"], fact["parameters"]) == (card.version, card.sha256, card.parameters)
 
 
 @pytest.mark.parametrize("module", ["cards", "colour"])

@@ -7,7 +7,17 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from fusionnode.domain.images import RgbStack, SliceStack
-from fusionnode.fusion.colour import colourise, luminance, palette_table, show_uptake
+from fusionnode.fusion.colour import (
+    chroma_of,
+    chroma_table,
+    colourise,
+    find_paled,
+    luminance,
+    pale,
+    palette_table,
+    recombine,
+    show_uptake,
+)
 from fusionnode.pipeline.schema import Palette
 
 every_palette = pytest.mark.parametrize("palette", list(Palette))
@@ -87,6 +97,30 @@ def test_faint_uptake_gives_faint_colour(palette: Palette) -> None:
     assert colourfulness[-1] > 30
 
 
+@coloured_palettes
+def test_the_hottest_uptake_is_not_the_dullest_colour(palette: Palette) -> None:
+    strengths = np.linalg.norm(chroma_table(palette), axis=1)
+
+    assert strengths[-13:].min() >= 0.849 * strengths.max()
+
+
+@pytest.mark.parametrize("palette", [Palette.HOT_IRON, Palette.HOT_METAL_BLUE])
+def test_colour_does_not_weaken_from_its_strongest_entry_on(palette: Palette) -> None:
+    strengths = np.linalg.norm(chroma_table(palette), axis=1)
+
+    assert strengths[strengths.argmax() :].min() >= 0.849 * strengths.max()
+
+
+@every_palette
+def test_noise_in_air_is_not_coloured(palette: Palette) -> None:
+    """The lowest twentieth of uptake fades to grey faster than the palette itself does."""
+    strengths = np.linalg.norm(chroma_table(palette), axis=1)
+
+    assert strengths[0] < 1e-6
+    assert strengths[6] <= 0.3 * strengths[13] + 1e-6
+    assert np.diff(strengths[:13]).min() > -0.002
+
+
 @every_palette
 def test_brighter_fused_pixels_are_never_shown_darker(palette: Palette) -> None:
     fused, moving = _cross_levels()
@@ -156,3 +190,68 @@ def test_the_palettes_are_the_standards_own() -> None:
 def test_a_palette_cannot_be_painted_over() -> None:
     with pytest.raises(ValueError, match="read-only"):
         palette_table(Palette.PET)[0, 0] = 1
+
+
+_PICTURES = arrays.arrays(np.uint8, (2, 5, 7, 3))
+_LEVELS = arrays.arrays(np.float32, (2, 5, 7), elements=st.floats(0, 1, width=32))
+
+
+@given(fused=_LEVELS, coloured=_PICTURES)
+@settings(max_examples=60, deadline=None)
+def test_recombined_luminance_is_the_fused_image(fused: SliceStack, coloured: RgbStack) -> None:
+    np.testing.assert_allclose(luminance(recombine(fused, coloured)), fused, rtol=0, atol=0.51 / 255)
+
+
+@given(coloured=_PICTURES)
+@settings(max_examples=60, deadline=None)
+def test_a_picture_recombined_with_its_own_luminance_is_itself(coloured: RgbStack) -> None:
+    assert np.array_equal(recombine(luminance(coloured), coloured), coloured)
+    assert not find_paled(luminance(coloured), coloured).any()
+
+
+@given(fused=_LEVELS, coloured=_PICTURES)
+@settings(max_examples=60, deadline=None)
+def test_recombined_colour_keeps_its_hue_and_is_never_stronger(fused: SliceStack, coloured: RgbStack) -> None:
+    shown = chroma_of(recombine(fused, coloured) / 255)
+    own = chroma_of(coloured / 255)
+
+    strength = (shown * own).sum(axis=-1) / np.maximum((own * own).sum(axis=-1), 1e-12)
+    aside = shown - strength[..., None] * own
+    assert np.abs(aside).max() < 1.01 / 255  # rounding of three channels
+    assert ((strength - 1) * np.linalg.norm(own, axis=-1)).max() < 1.01 / 255
+
+
+def test_only_colours_that_do_not_exist_at_the_fused_luminance_are_paled() -> None:
+    blue = np.full((1, 1, 5, 3), (0, 0, 200), np.uint8)
+    own = 0.114 * 200 / 255
+    fused = np.array([[[0.0, own - 0.02, own, own + 1 - 200 / 255, own + 1 - 200 / 255 + 0.02]]], np.float32)
+
+    assert find_paled(fused, blue).tolist() == [[[True, True, False, False, True]]]
+    shown = recombine(fused, blue)[0, 0].astype(int)
+    assert shown[0].tolist() == [0, 0, 0]
+    assert np.ptp(shown, axis=-1)[2:4].tolist() == [200, 200]
+    assert (np.ptp(shown, axis=-1)[[1, 4]] < 195).all()
+
+
+def test_grey_pictures_get_no_colour() -> None:
+    fused, moving = _cross_levels(64)
+    grey = np.rint(moving[..., None].repeat(3, axis=-1) * 255).astype(np.uint8)
+
+    assert not _colourfulness(recombine(fused, grey)).any()
+
+
+def test_one_colour_per_fused_value_is_the_callers_duty() -> None:
+    for function in (recombine, find_paled):
+        with pytest.raises(ValueError, match="one colour per fused value"):
+            function(np.zeros((1, 4, 4), np.float32), np.zeros((1, 4, 5, 3), np.uint8))
+
+
+@every_palette
+def test_paled_colours_exist_at_their_luminance(palette: Palette) -> None:
+    chroma = chroma_table(palette)
+    for level in (0.0, 0.2, 0.9, 1.0):
+        shown = level + pale(np.full(256, level, np.float32), chroma)
+        assert shown.min() > -1e-6
+        assert shown.max() < 1 + 1e-6
+    with pytest.raises(ValueError, match="read-only"):
+        chroma[0, 0] = 1

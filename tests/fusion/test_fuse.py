@@ -1,5 +1,6 @@
 """Every fuser of the table keeps the contract; what breaks it is told, not shown."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -8,31 +9,40 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from torch import Tensor
+from torch import Tensor, nn
 
 from fusionnode.domain.images import SliceStack
 from fusionnode.domain.model import ModelKind
 from fusionnode.errors import ModelUnavailable
 from fusionnode.fusion.cards import CARDS, find_card
 from fusionnode.fusion.fuse import Fuser, fuse_slices, load_fuser
+from fusionnode.fusion.networks.asymmetric_restormer import AsymmetricRestormer
 from fusionnode.fusion.networks.dilated_residual_attention import DilatedResidualAttentionNetwork
+from fusionnode.fusion.networks.mask_attention import MaskAttentionNetwork
+from fusionnode.fusion.networks.spatial_frequency_experts import SpatialFrequencyExpertsNetwork
 
 NETWORK = "dilated-residual-attention"
 CLASSICAL = [name for name, card in CARDS.items() if card.kind is ModelKind.CLASSICAL]
 
 
-def _make_weights(seed: int = 0) -> dict[str, Tensor]:
+_NARROW: dict[str, Callable[[], nn.Module]] = {
+    "asymmetric-restormer": lambda: AsymmetricRestormer(8, (2, 1)),
+    NETWORK: lambda: DilatedResidualAttentionNetwork(4),
+    "mask-attention": lambda: MaskAttentionNetwork(4),
+    "spatial-frequency-experts": lambda: SpatialFrequencyExpertsNetwork(16),
+}
+
+
+def _make_weights(name: str = NETWORK, seed: int = 0) -> dict[str, Tensor]:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        weights: dict[str, Tensor] = DilatedResidualAttentionNetwork(4).state_dict()
-    # In the middle of the range of brightness, so that clamping hides nothing.
-    weights["reconstructor.4.bias"].fill_(0.5)
+        weights: dict[str, Tensor] = _NARROW[name]().state_dict()
     return weights
 
 
 def _load(name: str) -> Fuser:
     card = find_card(name)
-    return load_fuser(card, _make_weights() if card.kind is ModelKind.NETWORK else None)
+    return load_fuser(card, _make_weights(name) if card.kind is ModelKind.NETWORK else None)
 
 
 def _draw_stacks(*shape: int) -> tuple[SliceStack, SliceStack]:
@@ -129,7 +139,7 @@ def test_a_network_without_weights_is_refused() -> None:
 
 def test_weights_that_are_not_finite_are_refused() -> None:
     weights = _make_weights()
-    weights["reconstructor.0.bias"][0] = torch.nan
+    weights["extractor.lift.bias"][0] = torch.nan
 
     with pytest.raises(ModelUnavailable, match="not finite"):
         load_fuser(find_card(NETWORK), weights)
@@ -141,11 +151,11 @@ def test_weights_of_another_network_are_refused(defect: str) -> None:
     if defect == "other network":
         weights = {"encoder.weight": torch.zeros(3)}
     elif defect == "one missing":
-        del weights["reconstructor.0.bias"]
+        del weights["extractor.lift.bias"]
     elif defect == "one too many":
         weights["edge.weight"] = torch.zeros(3)
     else:
-        weights["reconstructor.0.bias"] = torch.zeros(5)
+        weights["extractor.lift.bias"] = torch.zeros(5)
 
     with pytest.raises(ModelUnavailable, match="do not fit"):
         load_fuser(find_card(NETWORK), weights)

@@ -18,8 +18,8 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from fusionnode.errors import DatasetUnreadable, SpoolFileMissing
-from fusionnode.index.bounded import MAX_HEADER_BYTES, ParsedHeader, parse_header
+from fusionnode.errors import DatasetUnreadable, SpoolFileMissing, SpoolUnreadable
+from fusionnode.index.bounded import MAX_HEADER_BYTES, ParsedHeader, parse_header, refuse_parser_failures
 from fusionnode.index.fields import read_decimals, read_first_item, read_text
 from tests.support.datasets import Layout, make_mr_series
 
@@ -173,3 +173,11 @@ def _make_frame(index: int) -> Dataset:
     position.ImagePositionPatient = [float(index)] * 3
     frame.PlanePositionSequence = [position]
     return frame
+
+
+def test_a_disk_that_fails_is_no_fault_of_the_file() -> None:
+    def fail() -> None:
+        raise OSError(116, "Stale file handle")
+
+    with pytest.raises(SpoolUnreadable):
+        refuse_parser_failures(fail, "name")

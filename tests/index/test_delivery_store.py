@@ -68,3 +68,15 @@ def test_an_outcome_of_what_was_never_owed_is_refused(
     with pytest.raises(JobUnknown):
         ledger.record_outcome(DeliveryOutcome(replace(owed[0], **change), True, "0000"), NOW)  # type: ignore[arg-type]
     assert ledger.count_deliveries(JOB.id) == (0, 6)
+
+
+def test_the_last_answers_are_counted_for_the_operator(ledger: SqlLedger, owed: list[Delivery]) -> None:
+    ledger.record_outcome(DeliveryOutcome(owed[0], False, "A700"), NOW)
+    ledger.record_outcome(DeliveryOutcome(owed[0], True, "0000"), LATER)
+    ledger.record_outcome(DeliveryOutcome(owed[1], False, "A700"), NOW)
+    assert ledger.count_statuses(JOB.id) == {
+        "ARCHIVE 0000": 1,
+        "ARCHIVE A700": 1,
+        "ARCHIVE not tried": 1,
+        "PACS not tried": 3,
+    }

@@ -244,3 +244,18 @@ def test_an_older_job_never_ends_a_newer_one(ledger: SqlLedger) -> None:
     assert ledger.supersede_jobs(*pair, old.id, LATER) == []
     assert ledger.find_job(new.id) == new
     assert ledger.supersede_jobs("heart", *pair[1:], "x", LATER) == []
+
+
+@pytest.mark.parametrize("step", Step)
+def test_withdrawing_ends_unfinished_jobs_on_the_series_in_either_role_and_no_others(
+    ledger: SqlLedger, step: Step
+) -> None:
+    job = bring_to(ledger, step)
+    other = make_job(name="b")
+    ledger.add_job(other)
+    assert ledger.withdraw_jobs("1.2.3", "no such series", NOW) == []
+    assert ledger.withdraw_jobs(job.moving.series_instance_uid, "it contradicts itself", NOW) == [job.id]
+    withdrawn = ledger.find_job(job.id)
+    assert (withdrawn.state, withdrawn.reason) == (JobState.SUPERSEDED, "it contradicts itself")
+    assert ledger.find_job(other.id).state is JobState.QUEUED
+    assert ledger.withdraw_jobs(job.fixed.series_instance_uid, "again", NOW) == []

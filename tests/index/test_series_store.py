@@ -80,3 +80,9 @@ def test_changes_of_state_are_events_and_repetitions_are_not(ledger: SqlLedger) 
         ledger.set_series_state(key, SeriesState.CANDIDATE, reason)
     assert [event.what for event in ledger.list_events(key.series_instance_uid)] == ["receiving", "candidate"]
     assert ledger.find_series(key).reason == "10 of 10 slices"
+
+
+def test_series_seen_before_a_moment_can_be_left_out(ledger: SqlLedger) -> None:
+    key = enter(ledger, "old")
+    assert [one.key for one in ledger.list_series(SeriesState, seen_since=NOW)] == [key]
+    assert ledger.list_series(SeriesState, seen_since=LATER) == []

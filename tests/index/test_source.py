@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fusionnode.domain.series import SeriesKey
-from fusionnode.errors import DatasetUnreadable, SpoolFileMissing
+from fusionnode.errors import DatasetUnreadable, SpoolFileMissing, SpoolUnreadable
 from tests.support.nodes import make_pair, open_test_node, queue_job
 
 
@@ -43,3 +43,18 @@ def test_read_series_with_a_file_destroyed_is_refused(tmp_path: Path) -> None:
 def test_read_series_of_an_unknown_series_is_told(tmp_path: Path) -> None:
     with pytest.raises(Exception, match=r"1\.2\.3"):
         open_test_node(tmp_path).source.read_series(SeriesKey("1.2.3", 1), pixels=False)
+
+
+@pytest.mark.parametrize("trouble", [OSError(116, "Stale file handle"), MemoryError()])
+def test_read_series_when_the_disk_or_the_memory_fails_waits_and_refuses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trouble: Exception
+) -> None:
+    node = open_test_node(tmp_path)
+    job = queue_job(node, tmp_path)
+
+    def fail(*_: object, **__: object) -> None:
+        raise trouble
+
+    monkeypatch.setattr("fusionnode.index.source.pydicom.dcmread", fail)
+    with pytest.raises(SpoolUnreadable):
+        node.source.read_series(job.fixed, pixels=True)

@@ -1,4 +1,5 @@
 import hashlib
+import io
 import os
 from pathlib import Path
 
@@ -136,3 +137,26 @@ def test_before_the_association_is_established_requests_wait_for_its_thread(spoo
         context_id, request = assoc.dimse.get_msg()
         assert context_id == 1
         assert request.AffectedSOPInstanceUID == ds.SOPInstanceUID
+
+
+class _FullFile(io.BytesIO):
+    """A file on a full disk: what it buffered cannot be written when it is closed either."""
+
+    def write(self, _data: object, /) -> int:
+        raise OSError(28, os.strerror(28))
+
+    def close(self) -> None:
+        super().close()
+        raise OSError(28, os.strerror(28))
+
+
+def test_a_file_that_cannot_even_be_closed_is_answered_and_deleted(spool: Spool, ds: Dataset) -> None:
+    fragments = list_fragments(encode_explicit(ds), ds.SOPInstanceUID)
+    with open_association(spool) as assoc:
+        deliver(assoc, fragments[:3])
+        stream = assoc.dimse.message.data_set
+        stream._file.close()
+        stream._file = _FullFile()
+        assert deliver(assoc, fragments[3:]) == Status.OUT_OF_RESOURCES
+        assert list_incoming(spool) == []
+        assert deliver(assoc, fragments) == Status.SUCCESS

@@ -103,3 +103,13 @@ def test_a_description_is_valid_under_every_character_set(text: str) -> None:
 def test_punctuation_is_allowed_in_a_description() -> None:
     text = "Fused MR+PET [v1] (not for primary diagnosis) ~ 100%"
     assert Output(series_description=text).series_description == text
+
+
+def test_a_floor_in_suv_belongs_to_the_moving_window_alone() -> None:
+    fusion = Fusion.model_validate({"moving_window": {"high": 99.0, "floor_suv": 5.0}})
+    assert (fusion.moving_window.high, fusion.moving_window.floor_suv) == (99.0, 5.0)
+    assert Fusion().moving_window.floor_suv == 0
+    with pytest.raises(ValidationError, match="extra_forbidden"):
+        Fusion.model_validate({"fixed_window": {"floor_suv": 5.0}})
+    with pytest.raises(ValidationError, match="greater_than_equal"):
+        Fusion.model_validate({"moving_window": {"floor_suv": -1.0}})

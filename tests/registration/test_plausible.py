@@ -12,7 +12,7 @@ GOOD = MotionEstimate(
     motion=make_motion((3, 4, 5), (300, 0, -500)),
     method=MotionMethod.REGISTERED,
     preset="brain-rigid",
-    displacement_mm=12.0,
+    centre_distance_mm=12.0,
     overlap=0.95,
     information=0.40,
     information_at_start=0.20,
@@ -22,7 +22,7 @@ GOOD = MotionEstimate(
 
 def _judge(**changes: object) -> MotionEstimate:
     estimate = replace(GOOD, **changes)
-    return require_plausible(estimate, max_rotation_deg=45, max_displacement_mm=75, min_overlap=0.3)
+    return require_plausible(estimate, max_rotation_deg=45, max_centre_distance_mm=75, min_overlap=0.3)
 
 
 def test_a_good_estimate_passes_unchanged_however_far_the_scanners_origins_lie_apart() -> None:
@@ -35,8 +35,8 @@ def test_a_good_estimate_passes_unchanged_however_far_the_scanners_origins_lie_a
     ("changes", "fact"),
     [
         ({"motion": make_motion((50, 0, 0))}, "limit_deg"),
-        ({"displacement_mm": 76.0}, "limit_mm"),
-        ({"displacement_mm": math.nan}, "limit_mm"),
+        ({"centre_distance_mm": 76.0}, "limit_mm"),
+        ({"centre_distance_mm": math.nan}, "limit_mm"),
         ({"information": 0.20, "information_at_start": 0.05}, "information"),
         ({"information": math.nan}, "information"),
         ({"information_at_start": math.nan}, "information"),
@@ -63,7 +63,7 @@ def test_too_little_overlap_is_refused_however_the_motion_was_come_by(overlap: f
     ("changes", "word"),
     [
         ({"motion": make_motion((25, 0, 0))}, "25 degrees"),
-        ({"displacement_mm": 50.0}, "50 mm"),
+        ({"centre_distance_mm": 50.0}, "50 mm"),
         ({"overlap": 0.4}, "40%"),
         ({"information": 0.28}, "0.28 nats"),
     ],
@@ -93,4 +93,4 @@ def test_earlier_warnings_are_kept() -> None:
 
 
 def test_limits_themselves_are_allowed() -> None:
-    assert _judge(displacement_mm=75.0, overlap=0.3).displacement_mm == 75.0
+    assert _judge(centre_distance_mm=75.0, overlap=0.3).centre_distance_mm == 75.0

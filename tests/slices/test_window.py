@@ -81,6 +81,15 @@ def test_no_uptake_is_black() -> None:
     assert (window.low, window.unit) == (0.0, Unit.SUVBW)
 
 
+@given(VOXELS, st.floats(0, 1e7))
+def test_the_high_end_of_uptake_never_falls_below_the_least(voxels: Voxels, least: float) -> None:
+    if voxels.max() <= 0 or np.ptp(voxels) == 0:
+        return
+    plain, held = (choose_window(voxels, Unit.SUVBW, 0, 99, least_high=value) for value in (0.0, least))
+    assert held == Window(plain.low, max(plain.high, least), Unit.SUVBW)
+    assert choose_window(voxels, Unit.ARBITRARY, 1, 99, least) == choose_window(voxels, Unit.ARBITRARY, 1, 99)
+
+
 def test_uptake_of_one_value_runs_from_zero() -> None:
     voxels = np.zeros((3, 4, 5), np.float32)
     voxels[1] = 7

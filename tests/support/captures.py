@@ -86,7 +86,7 @@ def make_request(scene: Scene | None = None, **changes: object) -> CaptureReques
     prepared = replace(prepared, **pair_changes)  # type: ignore[arg-type]
     rgb = np.random.default_rng(scene.seed).integers(0, 256, (*grid.shape, 3), dtype=np.uint8)
     request = CaptureRequest(
-        make_job(), make_pipeline(), prepared, FusedStack(rgb, "laplacian@1.0"), scene.fixed, scene.moving, "0.1.0"
+        make_job(), make_pipeline(), prepared, FusedStack(rgb, "laplacian@1.0"), scene.fixed, scene.moving, UTC, "0.1.0"
     )
     return replace(request, **changes)  # type: ignore[arg-type]
 
@@ -157,8 +157,8 @@ def _prepare(scene: Scene, fixed: Sequence[Dataset], grid: Grid) -> PreparedPair
     shared = fixed[0].FrameOfReferenceUID == scene.moving[0].FrameOfReferenceUID
     method = MotionMethod.SHARED_FRAME if shared else MotionMethod.REGISTERED
     quality = (float("nan"), float("nan"), 0) if shared else (0.6123, 0.3101, 187)
-    displacement_mm = scene.motion.displacement_mm(grid.centre_mm)
-    estimate = MotionEstimate(scene.motion, method, "" if shared else "brain-rigid", displacement_mm, 0.87, *quality)
+    distance_mm = float("nan") if shared else 3.1
+    estimate = MotionEstimate(scene.motion, method, "" if shared else "brain-rigid", distance_mm, 0.87, *quality)
     stack = np.zeros(grid.shape, np.float32)
     return PreparedPair(
         fixed=stack,

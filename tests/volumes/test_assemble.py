@@ -7,7 +7,7 @@ import SimpleITK as sitk
 from hypothesis import given
 from hypothesis import strategies as st
 from pydicom import Dataset, dcmread
-from pydicom.uid import CTImageStorage, EnhancedPETImageStorage, SecondaryCaptureImageStorage
+from pydicom.uid import CTImageStorage, EnhancedPETImageStorage, RawDataStorage, SecondaryCaptureImageStorage
 
 from fusionnode.domain.terms import Unit
 from fusionnode.domain.volume import Volume
@@ -131,6 +131,15 @@ def test_missing_attribute_is_named(keyword: str) -> None:
     datasets = make_mr_series()
     delattr(datasets[3], keyword)
     with pytest.raises(DatasetUnreadable, match=keyword):
+        assemble_volume(datasets)
+
+
+def test_what_is_no_image_is_refused_as_what_it_is_and_not_for_its_missing_extent() -> None:
+    datasets = make_mr_series()
+    for ds in datasets:
+        ds.SOPClassUID = RawDataStorage
+        del ds.Rows, ds.Columns
+    with pytest.raises(SeriesUnsupported, match="Raw Data Storage with modality MR"):
         assemble_volume(datasets)
 
 

@@ -11,7 +11,7 @@ import pytest
 from fusionnode.domain.images import PreparedPair
 from fusionnode.domain.job import Job, JobState
 from fusionnode.domain.series import SeriesKey
-from fusionnode.errors import SpoolFileMissing
+from fusionnode.errors import SpoolFileMissing, SpoolUnreadable
 from fusionnode.workbench.prepared import PreparedFolder
 from tests.support.pairs import make_prepared_pair
 
@@ -69,3 +69,24 @@ def test_discard_prepared_may_be_repeated(tmp_path: Path) -> None:
     folder.discard_prepared(JOB)
     with pytest.raises(SpoolFileMissing):
         folder.load_prepared(JOB)
+
+
+def test_keep_only_clears_the_rest_and_may_be_asked_before_anything_was_saved(tmp_path: Path) -> None:
+    folder = PreparedFolder(tmp_path)
+    assert folder.keep_only({JOB.id}) == 0
+    folder.save_prepared(JOB, make_prepared_pair())
+    folder.save_prepared(dataclasses.replace(JOB, id="ffff"), make_prepared_pair())
+    assert folder.keep_only({JOB.id}) == 1
+    folder.load_prepared(JOB)
+
+
+def test_save_prepared_on_a_disk_that_is_full_waits_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("fusionnode.workbench.prepared.os.fsync", fail)
+    with pytest.raises(SpoolUnreadable, match="No space"):
+        PreparedFolder(tmp_path).save_prepared(JOB, make_prepared_pair())
+    assert list((tmp_path / "prepared").iterdir()) == []

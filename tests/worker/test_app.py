@@ -1,11 +1,13 @@
 """The Celery form: messages are ids, and a broker that is away costs nothing."""
 
+import logging
 import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 from celery.contrib.testing.worker import start_worker
 
 from fusionnode.domain.job import JobState
@@ -15,6 +17,16 @@ from fusionnode.worker.app import Announcer, Dispatcher, build_app, register_ste
 from tests.support.nodes import MOMENT, make_settings, open_test_node, queue_job
 from tests.support.running import await_port, await_value, free_port
 from tests.support.tools import require_tool
+
+
+@pytest.fixture(autouse=True)
+def _keep_logging() -> Iterator[None]:
+    """Celery's worker sets the root logger up for itself, also when it runs inside a test."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture
@@ -48,11 +60,38 @@ def test_a_broker_that_does_not_answer_is_no_loss(tmp_path: Path) -> None:
 
 
 @pytest.mark.system
-def test_a_job_is_announced_once_and_again_when_it_still_waits(tmp_path: Path, redis_url: str) -> None:
+def test_a_job_is_announced_once_and_again_when_the_broker_forgot_it(tmp_path: Path, redis_url: str) -> None:
     node = open_test_node(tmp_path, broker_url=redis_url)
     queue_job(node, tmp_path)
     announcer = Announcer(node.ledger, Dispatcher(build_app(node.settings)), repeat_seconds=30)
-    assert [announcer.announce(MOMENT, moment) for moment in (0.0, 1.0, 29.0, 31.0)] == [1, 0, 0, 1]
+    assert [announcer.announce(MOMENT, moment) for moment in (0.0, 1.0, 31.0)] == [1, 0, 0]
+    redis.Redis.from_url(redis_url).flushall()
+    assert [announcer.announce(MOMENT, moment) for moment in (32.0, 62.0)] == [1, 0]
+
+
+def test_a_broker_that_hangs_is_waited_for_once_a_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        node = open_test_node(tmp_path, broker_url=f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
+        queue_job(node, tmp_path)
+        monkeypatch.setattr(node.ledger, "list_claimable", lambda *_: ["a", "b", "c"])
+        dispatcher = Dispatcher(build_app(node.settings), patience_seconds=0.3)
+        asked: list[Step] = []
+        count = dispatcher.count_backlog
+        monkeypatch.setattr(dispatcher, "count_backlog", lambda step: asked.append(step) or count(step))
+        assert Announcer(node.ledger, dispatcher).announce(MOMENT, 0.0) == 0
+        assert asked == [Step.PREPARE]
+
+
+@pytest.mark.system
+def test_the_queue_does_not_grow_while_no_worker_runs(tmp_path: Path, redis_url: str) -> None:
+    node = open_test_node(tmp_path, broker_url=redis_url)
+    queue_job(node, tmp_path)
+    dispatcher = Dispatcher(build_app(node.settings))
+    announcer = Announcer(node.ledger, dispatcher, repeat_seconds=30)
+    assert sum(announcer.announce(MOMENT, 31.0 * minute) for minute in range(200)) == 1
+    assert dispatcher.count_backlog(Step.PREPARE) == 1
 
 
 @pytest.mark.system

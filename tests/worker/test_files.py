@@ -7,7 +7,7 @@ import pytest
 
 from fusionnode.errors import OutputOccupied, PipelineInvalid, Refused
 from fusionnode.wiring import load_pipelines
-from fusionnode.worker.files import FilesRequest, choose_pipeline, fuse_folders
+from fusionnode.worker.files import STEPS, FilesRequest, choose_pipeline, fuse_folders
 from tests.support.files import write_series
 from tests.support.nodes import MOMENT, make_pair, make_settings
 
@@ -31,6 +31,8 @@ def test_choose_pipeline_goes_by_modality_unless_one_is_named(tmp_path: Path) ->
     assert choose_pipeline(pipelines, request, "NM").name == "mr-nm"
     with pytest.raises(PipelineInvalid, match="CT"):
         choose_pipeline(pipelines, request, "CT")
+    with pytest.raises(PipelineInvalid, match="perhaps the folders are swapped"):
+        choose_pipeline(pipelines, request, "MR")
     named = FilesRequest(tmp_path, tmp_path, tmp_path, pipeline="mr-nm", network="average")
     chosen = choose_pipeline(pipelines, named, "PT")
     assert (chosen.name, chosen.fusion.model) == ("mr-nm", "average")
@@ -45,7 +47,16 @@ def test_fuse_folders_writes_what_its_report_lists(request_for: FilesRequest, tm
     assert found == set(report["files"])
     assert report["registration"]["method"] == "shared frame of reference"
     assert report["registration"]["moving_from_fixed"][0] == [1, 0, 0, 0]
+    assert report["registration"]["displacement_mm"] == 0
+    assert report["registration"]["centre_distance_mm"] is None
     assert "TEST-1" not in json.dumps(report)
+
+
+def test_fuse_folders_tells_as_many_steps_as_it_promised(request_for: FilesRequest, tmp_path: Path) -> None:
+    told: list[str] = []
+    report = fuse_folders(request_for, _pipelines(tmp_path), MOMENT, told.append)
+    assert told == list(report["seconds"])
+    assert len(told) == STEPS
 
 
 def test_fuse_folders_never_overwrites(request_for: FilesRequest, tmp_path: Path) -> None:

@@ -8,8 +8,9 @@ import pytest
 from fusionnode.domain.job import JobEvent, JobState
 from fusionnode.domain.terms import Step
 from fusionnode.errors import JobUnknown, Refused, TransitionForbidden
-from fusionnode.worker.jobs import list_job_facts, reindex_spool, retry_job
-from tests.support.nodes import MOMENT, make_settings, open_test_node, queue_job
+from fusionnode.wiring import build_sweeper
+from fusionnode.worker.jobs import list_job_facts, list_series_facts, reindex_spool, retry_job
+from tests.support.nodes import MOMENT, make_pair, make_settings, open_test_node, put_in_spool, queue_job
 
 
 def test_list_job_facts_tells_the_reason_and_no_patient(tmp_path: Path) -> None:
@@ -21,6 +22,19 @@ def test_list_job_facts_tells_the_reason_and_no_patient(tmp_path: Path) -> None:
     [fact] = list_job_facts(node.settings)
     assert (fact["id"], fact["state"], fact["error"]) == (job.id, "refused", "Refused")
     assert "tilted" in fact["reason"]
+    assert "TEST-1" not in str(fact)
+
+
+def test_list_series_facts_tells_why_a_series_stands_alone(tmp_path: Path) -> None:
+    node = open_test_node(tmp_path)
+    fixed, _ = make_pair()
+    put_in_spool(node, fixed, tmp_path / "scratch")
+    sweeper = build_sweeper(node)
+    for second in range(3):
+        sweeper.sweep(MOMENT, 100.0 * second)
+    [fact] = list_series_facts(node.settings)
+    assert (fact["state"], fact["modality"], fact["frames"]) == ("complete", "MR", 10)
+    assert any("partner" in reason for reason in fact["not_paired"])
     assert "TEST-1" not in str(fact)
 
 

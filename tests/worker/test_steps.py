@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pytest
+from pydicom import dcmread
 
 from fusionnode.capture.identity import FusedIdentity
 from fusionnode.domain.job import JobState
 from fusionnode.domain.terms import Step
+from fusionnode.errors import LedgerUnavailable
 from fusionnode.wiring import Node
 from fusionnode.worker.steps import StepRunner, next_step
 from tests.support.nodes import Clock, open_test_node, queue_job, storage_pacs
@@ -30,6 +32,16 @@ def test_a_job_goes_from_queued_to_stored_and_its_slices_are_in_the_pacs(tmp_pat
         assert len(pacs.fetch_series(FusedIdentity(job.id).series_uid)) == 10
         assert node.ledger.count_deliveries(job.id) == (10, 10)
         assert not list((tmp_path / "spool" / "prepared").iterdir())
+
+
+def test_times_on_the_objects_are_those_of_the_site_s_clocks(tmp_path: Path) -> None:
+    node = open_test_node(tmp_path, time_zone="Asia/Tokyo")
+    job = queue_job(node, tmp_path)
+    for step in (Step.PREPARE, Step.FUSE):
+        _runner(node, Clock()).run_step(step, job.id)
+    owed = node.ledger.list_undelivered(job.id)
+    written = {dcmread(tmp_path / "spool" / one.path).SeriesTime for one in owed}
+    assert written == {"140607.000000"}, "05:06:07 UTC is nine hours later in Tokyo"
 
 
 def test_a_step_with_nothing_to_claim_does_nothing(tmp_path: Path) -> None:
@@ -92,6 +104,30 @@ def test_a_defect_fails_the_job_loudly_without_quoting_foreign_text(
     assert "DOE" not in caplog.text + ended.reason
 
 
+def test_a_ledger_that_hiccups_when_the_fusion_is_done_costs_a_repetition_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    node = open_test_node(tmp_path)
+    job = queue_job(node, tmp_path)
+    runner = _runner(node, clock)
+    runner.run_step(Step.PREPARE)
+
+    def hiccup(*_: object) -> None:
+        raise LedgerUnavailable("the database is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(node.ledger, "advance_job", hiccup)
+        with pytest.raises(LedgerUnavailable):
+            runner.run_step(Step.FUSE)
+    clock.advance(3600)
+    assert [one.id for one in node.ledger.release_expired(clock())] == [job.id]
+    ended = runner.run_step(Step.FUSE)
+    assert ended is not None
+    assert ended.state is JobState.FUSED
+    assert node.ledger.count_deliveries(job.id) == (0, 10)
+
+
 def test_a_worker_whose_lease_was_taken_over_keeps_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     node = open_test_node(tmp_path)
@@ -100,8 +136,8 @@ def test_a_worker_whose_lease_was_taken_over_keeps_nothing(tmp_path: Path, monke
     quick = _runner(node, clock, "worker-2")
     do_the_work = StepRunner._prepare
 
-    def dawdle(runner: StepRunner, claimed: object) -> None:
-        do_the_work(runner, claimed)  # type: ignore[arg-type]
+    def dawdle(runner: StepRunner, *claimed: object) -> None:
+        do_the_work(runner, *claimed)  # type: ignore[arg-type]
         if runner is slow:
             clock.advance(3600)
             node.ledger.release_expired(clock())

@@ -4,10 +4,16 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor, nn
 
+from fusionnode.fusion.networks.asymmetric_restormer import AsymmetricRestormer
 from fusionnode.fusion.networks.dilated_residual_attention import DilatedResidualAttentionNetwork
+from fusionnode.fusion.networks.mask_attention import MaskAttentionNetwork
+from fusionnode.fusion.networks.spatial_frequency_experts import SpatialFrequencyExpertsNetwork
 
 NETWORKS: Mapping[str, Callable[[Mapping[str, Tensor]], nn.Module]] = {
+    "asymmetric-restormer": AsymmetricRestormer.from_weights,
     "dilated-residual-attention": DilatedResidualAttentionNetwork.from_weights,
+    "mask-attention": MaskAttentionNetwork.from_weights,
+    "spatial-frequency-experts": SpatialFrequencyExpertsNetwork.from_weights,
 }
 """Card name → what builds that network from its weights.
 

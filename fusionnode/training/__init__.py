@@ -1,0 +1,1 @@
+"""Training the fusion networks (edge): picture pairs in, checkpoints and weights out. A node never needs it."""

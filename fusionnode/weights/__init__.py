@@ -1,0 +1,1 @@
+"""Trained weights (middle): the files that come with the package, opened only when they are what their card says."""

@@ -1,0 +1,157 @@
+"""Pairs are read whole or refused, split by case, and drawn the same for the same seed and step."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fusionnode.errors import PicturesUnusable
+from fusionnode.fusion.colour import palette_table
+from fusionnode.fusion.networks.mask_attention import otsu_mask
+from fusionnode.pipeline.schema import Palette
+from fusionnode.training.datasets import (
+    VALIDATION_CASES,
+    draw_batch,
+    load_pairs,
+    order_palette,
+    recover_uptake,
+    split_pairs,
+    whole_pair,
+)
+from tests.support.training import CASES, HOT_IRON, write_picture_sets
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_picture_sets(tmp_path_factory.mktemp("pictures"))
+
+
+def test_all_pairs_are_read_with_their_case_and_in_order(folder: Path) -> None:
+    pairs = load_pairs(folder)
+
+    assert [(pair.group, pair.name) for pair in pairs] == sorted(
+        (group, f"{case}{index:03d}") for group, cases in CASES.items() for case in cases for index in (7, 8)
+    )
+    assert {pair.case for pair in pairs if pair.group == "SPECT-MRI"} == set(CASES["SPECT-MRI"])
+    for pair in pairs:
+        for image in (pair.fixed, pair.picture, pair.uptake):
+            assert image.dtype == np.float32
+            assert image.shape == (64, 72)
+            assert 0 <= image.min() <= image.max() <= 1
+
+
+@given(st.dictionaries(st.sampled_from(["PET-MRI", "SPECT-MRI", "X"]), st.frozensets(st.sampled_from("23456789"))))
+def test_no_case_is_on_both_sides_and_no_pair_is_lost(held_out: dict[str, frozenset[str]]) -> None:
+    pairs = _bare_pairs()
+
+    training, validation = split_pairs(pairs, held_out)
+
+    assert {(p.group, p.case) for p in training}.isdisjoint({(p.group, p.case) for p in validation})
+    assert len(training) + len(validation) == len(pairs)
+    assert all(pair.case in held_out[pair.group] for pair in validation)
+
+
+@pytest.mark.real_data
+def test_the_real_pictures_leave_both_kinds_on_both_sides(real_data: Path) -> None:
+    training, validation = split_pairs(load_pairs(real_data / "harvard"))
+
+    for side in (training, validation):
+        assert {pair.group for pair in side} == set(VALIDATION_CASES)
+    assert {(p.group, p.case) for p in training}.isdisjoint({(p.group, p.case) for p in validation})
+    assert {case for group, cases in VALIDATION_CASES.items() for case in cases} == {p.case for p in validation}
+
+
+@pytest.mark.parametrize("palette", [Palette.HOT_IRON, Palette.PET, Palette.HOT_METAL_BLUE])
+def test_a_palette_is_put_in_order_again(palette: Palette) -> None:
+    table = np.rint(palette_table(palette) * 255).astype(np.uint8)
+    known = table[np.sort(np.unique(table, axis=0, return_index=True)[1])]
+    shuffled = np.random.default_rng(0).permutation(known)
+
+    assert np.array_equal(order_palette(shuffled), known)
+
+
+def test_uptake_is_recovered_from_its_colours() -> None:
+    uptake = np.random.default_rng(0).integers(0, 256, (20, 30))
+
+    recovered = recover_uptake(HOT_IRON[uptake], HOT_IRON)
+
+    np.testing.assert_allclose(recovered, uptake / 255, atol=1e-6)
+
+
+def test_the_same_seed_and_step_draw_the_same_and_others_do_not(folder: Path) -> None:
+    pairs = load_pairs(folder)
+
+    first, again, later, other = (draw_batch(pairs, moment, 3, 48) for moment in ((1, 5), (1, 5), (1, 6), (2, 5)))
+
+    assert torch.equal(first.fixed, again.fixed)
+    assert torch.equal(first.moving, again.moving)
+    assert not torch.equal(first.fixed, later.fixed)
+    assert not torch.equal(first.fixed, other.fixed)
+
+
+def test_a_batch_is_float32_crops_in_range_with_binary_masks(folder: Path) -> None:
+    pairs = load_pairs(folder)
+    for step in range(12):
+        batch = draw_batch(pairs, (0, step), 4, 48)
+        for image in (batch.fixed, batch.moving, batch.mask_fixed, batch.mask_moving):
+            assert image.shape == (4, 1, 48, 48)
+            assert image.dtype == torch.float32
+            assert 0 <= image.min() <= image.max() <= 1
+        assert ((batch.mask_fixed == 0) | (batch.mask_fixed == 1)).all()
+
+
+def test_both_halves_of_a_crop_show_the_same_place(folder: Path) -> None:
+    """The disc of the pictures is bright in both, so crops that were turned or moved apart would not agree."""
+    pairs = load_pairs(folder)
+    seen = 0
+    for step in range(20):
+        batch = draw_batch(pairs, (3, step), 2, 48)
+        for fixed, moving in zip(batch.fixed, batch.moving, strict=True):
+            if moving.any():
+                inside, outside = (moving > 0), (moving == 0)
+                assert fixed[inside].mean() > 2 * fixed[outside].mean()
+                seen += 1
+    assert seen > 30
+
+
+def test_a_whole_pair_is_the_picture_itself(folder: Path) -> None:
+    pair = load_pairs(folder)[0]
+
+    batch = whole_pair(pair)
+
+    assert np.array_equal(batch.moving[0, 0].numpy(), pair.picture)
+    assert torch.equal(batch.mask_fixed, otsu_mask(batch.fixed))
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PicturesUnusable, match="no picture pairs"):
+        load_pairs(tmp_path)
+
+
+@pytest.mark.parametrize("defect", ["missing", "broken", "other size", "no functional folder"])
+def test_halves_that_do_not_fit_are_refused(tmp_path: Path, defect: str) -> None:
+    folder = write_picture_sets(tmp_path)
+    victim = folder / "PET-MRI" / "PET" / "2007.png"
+    if defect == "missing":
+        victim.unlink()
+    elif defect == "broken":
+        victim.write_bytes(b"not a picture")
+    elif defect == "other size":
+        victim.write_bytes((folder / "small.png").read_bytes())
+    else:
+        (folder / "PET-MRI" / "PET").rename(folder / "PET-MRI" / "CT")
+
+    with pytest.raises(PicturesUnusable):
+        load_pairs(folder)
+
+
+def _bare_pairs() -> list:  # type: ignore[type-arg]
+    from fusionnode.training.datasets import Pair
+
+    flat = np.zeros((2, 2), np.float32)
+    return [
+        Pair(group, case, f"{case}001", flat, flat, flat) for group in ("PET-MRI", "SPECT-MRI") for case in "2345678"
+    ]
