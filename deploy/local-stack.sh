@@ -63,7 +63,9 @@ start_one() {
             launch redis redis-server --bind 127.0.0.1 --port "$redis_port" --dir "$state" --save '' --appendonly yes
             await 15 redis-cli -p "$redis_port" ping ;;
         postgres) start_postgres ;;
-        listen | sweep) launch "$1" "$fusionnode" "$1" --site "$site" ;;
+        listen | sweep)
+            "$fusionnode" --quiet migrate --site "$site"
+            launch "$1" "$fusionnode" "$1" --site "$site" ;;
         prepare | fuse | send) launch "$1" "$fusionnode" work --queue "$1" --site "$site" ;;
         *) usage ;;
     esac

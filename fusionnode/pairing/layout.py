@@ -15,6 +15,8 @@ SAME_PLACE_MM = 0.01
 """Slices nearer than this lie at one position: repeated time points or echoes, not neighbours."""
 STEP_TOLERANCE = 0.1
 """Relative deviation of a step from the spacing that still counts as even."""
+LARGEST_REMAINDER = 0.25
+"""Share of the spacing by which a step over several missing slices may be off."""
 ORIENTATION_TOLERANCE = 1e-3
 """Largest difference between direction cosines that still counts as one orientation."""
 
@@ -92,7 +94,7 @@ def _judge_positions(positions_mm: Sequence[float]) -> Layout:
         return Layout(LayoutKind.OPEN, f"{count} slice(s), too few to judge their spacing")
     spacing = min(steps)
     multiples = [round(step / spacing) for step in steps]
-    if any(abs(step / spacing - times) > STEP_TOLERANCE * times for step, times in zip(steps, multiples, strict=True)):
+    if any(_is_uneven(step / spacing, times) for step, times in zip(steps, multiples, strict=True)):
         return Layout(LayoutKind.OPEN, f"{count} slices {min(steps):.2f} to {max(steps):.2f} mm apart, unevenly")
     spacing = statistics.median(step / times for step, times in zip(steps, multiples, strict=True))
     missing = _list_missing(positions_mm, multiples, spacing)
@@ -101,6 +103,11 @@ def _judge_positions(positions_mm: Sequence[float]) -> Layout:
     places = ", ".join(f"{place:.2f}" for place in missing[:12]) + (", ..." if len(missing) > 12 else "")
     words = f"{len(missing)} slice(s) missing at {places} mm along the normal ({count} arrived, {spacing:.2f} mm apart)"
     return Layout(LayoutKind.GAP, words, missing)
+
+
+def _is_uneven(steps: float, times: int) -> bool:
+    """Return whether a step of ``steps`` spacings is not ``times`` whole ones; half a one more is too much, always."""
+    return abs(steps - times) > min(STEP_TOLERANCE * times, LARGEST_REMAINDER)
 
 
 def _list_missing(positions_mm: Sequence[float], multiples: Sequence[int], spacing_mm: float) -> tuple[float, ...]:
