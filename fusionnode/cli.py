@@ -170,7 +170,8 @@ def models(as_json: AsJson = False) -> None:
     if as_json:
         _print_json(facts)
         return
-    table = Table(Column("name", no_wrap=True), "version", "kind", "parameters", "usable", "what it does")
+    fixed = [Column(title, no_wrap=True) for title in ("name", "version", "kind", "parameters", "usable")]
+    table = Table(*fixed, "what it does")
     for fact in facts:
         usable = ("default" if fact["default"] else "yes") if fact["available"] else "no weights"
         size = f"{fact['parameters']:,}"
@@ -184,7 +185,7 @@ def train(  # noqa: PLR0913, PLR0917 - one parameter per option
     data: Annotated[Path, typer.Option(help="Folder of SET/MRI/NAME.png beside SET/PET or SET/SPECT.")],
     out: Annotated[Path, typer.Option(help="Folder of the run; one that holds the same run is gone on with.")],
     loss: Annotated[str, typer.Option(help="'paper' or 'balanced'.")] = "balanced",
-    steps: Annotated[int, typer.Option(min=1)] = 5000,
+    steps: Annotated[int, typer.Option(min=1)] = 2500,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     bfloat16: Annotated[bool, typer.Option(help="Faster where the processor has it.")] = True,
 ) -> None:

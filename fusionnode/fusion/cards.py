@@ -43,7 +43,8 @@ _CARDS = (
             "Kong et al., medical image fusion with asymmetric Restormer and dual attention, "
             "Chinese Journal of Liquid Crystals and Displays, 2025, DOI 10.37188/CJLCD.2025-0087"
         ),
-        available=False,
+        sha256="2f809663fd0ad346c7abd660c58628a6d2b261aaa779c157ab4be2807efe2693",
+        parameters=93_009,
     ),
     ModelCard(
         name="dilated-residual-attention",
@@ -65,7 +66,7 @@ _CARDS = (
         reference=(
             "Di et al., multimodal medical image fusion by mask optimisation and a parallel attention mechanism, 2025"
         ),
-        available=False,
+        sha256="7d6cc08115cedb2d2719240368af0d32c4a29b32a5029e3b4e5fe1b69a9f3518",
         parameters=279_521,
     ),
     ModelCard(
@@ -74,7 +75,8 @@ _CARDS = (
         kind=ModelKind.NETWORK,
         summary="Cross attention in space and attention in the Fourier domain, weighed by a soft mixture of experts.",
         reference="Gu et al., ASFE-Fusion: adaptive spatial and frequency experts for medical image fusion, 2024",
-        available=False,
+        sha256="e34d585e5617f6bfec95e438395026e1d283ee474a98ee3020b073d8b1921083",
+        parameters=1_750_078,
     ),
 )
 

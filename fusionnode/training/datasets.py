@@ -34,6 +34,8 @@ _BLANK_SHARE = 0.04
 _CORNER = 3
 """Times the usual step between neighbouring colours of a palette."""
 _ZOOM = (0.7, 1.3)
+_FOCI = 3
+"""At most, of a pair; half the pairs have some."""
 _PALETTES = (Palette.HOT_IRON, Palette.PET, Palette.HOT_METAL_BLUE)
 _LUMA = np.array([0.299, 0.587, 0.114])
 
@@ -202,7 +204,7 @@ def _cases_by_group(pairs: Sequence[Pair]) -> dict[str, dict[str, list[Pair]]]:
 
 def _draw_crop(pair: Pair, rng: np.random.Generator, side: int) -> list[NDArray[np.float32]]:
     fixed = _vary_grey(pair.fixed, rng)
-    moving = _draw_functional(pair, rng)
+    moving = _add_foci(_draw_functional(pair, rng), _draw_centres(pair, rng), rng)
     # The masks belong to the whole picture, where a crop would move the threshold.
     masks = [otsu_mask(torch.from_numpy(image)[None, None])[0, 0].numpy() for image in (fixed, moving)]
     # Other pixel sizes, half of the time: a wider or narrower crop brought to the same size.
@@ -249,9 +251,37 @@ def _draw_functional(pair: Pair, rng: np.random.Generator) -> NDArray[np.float32
     return shown
 
 
+def _draw_centres(pair: Pair, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Where foci shall be: [focus, row or column], none half the time, and all in the foreground."""
+    foreground = _find_foreground(pair)
+    count = int(rng.integers(1, _FOCI + 1)) if rng.random() < 0.5 and len(foreground) else 0
+    return foreground[rng.integers(max(len(foreground), 1), size=count)]
+
+
+def _add_foci(image: NDArray[np.float32], centres: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Simulate lesions, which the pictures hardly have: hot or cold spots that no anatomy explains.
+
+    An image without any uptake stays so.
+    """
+    if not image.any():
+        return image
+    rows, columns = np.ogrid[: image.shape[0], : image.shape[1]]
+    for row, column in centres:
+        radius, edge = rng.uniform(2.5, 10), rng.uniform(0.7, 2.5)
+        level = rng.uniform(0.85, 1.0) if rng.random() < 0.7 else rng.uniform(0.0, 0.2)
+        share = 1 / (1 + np.exp((np.hypot(rows - row, columns - column) - radius) / edge))
+        # Cut off, so that what is black around the head stays black.
+        image = np.where(share > 0.02, image + share * (level - image), image).astype(np.float32)
+    return image
+
+
 def _choose_corner(pair: Pair, rng: np.random.Generator, side: int) -> tuple[int, int]:
     """Centre the crop on a random pixel that is not background, as far as the border allows."""
-    foreground = np.argwhere((pair.fixed + pair.picture) * 255 > _FOREGROUND)
+    foreground = _find_foreground(pair)
     centre = foreground[rng.integers(len(foreground))] if len(foreground) else np.array(pair.fixed.shape) // 2
     top, left = np.clip(centre - side // 2, 0, np.maximum(np.array(pair.fixed.shape) - side, 0))
     return int(top), int(left)
+
+
+def _find_foreground(pair: Pair) -> NDArray[np.int64]:
+    return np.argwhere((pair.fixed + pair.picture) * 255 > _FOREGROUND)

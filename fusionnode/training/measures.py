@@ -88,6 +88,11 @@ def average_gradient(image: Tensor) -> Tensor:
     return ((rows.square() + columns.square()) / 2 + _TINY).sqrt().sum((-2, -1)) / size
 
 
+def smooth_luminance(image: Tensor) -> Tensor:
+    """Under a Gaussian window of σ 2, where it lies wholly inside: (batch, 1, r, c) → (batch, 1, r − 8, c − 8)."""
+    return _Blur(9, 2.0)(image)
+
+
 def sobel_edges(image: Tensor) -> Tensor:
     """Sobel differences along columns and rows, (batch, 1, r, c) → (batch, 2, r, c); the border goes on as it is."""
     padded = functional.pad(image, (1, 1, 1, 1), mode="replicate")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from fusionnode.errors import ModelUnknown, OutputOccupied, PicturesUnusable
@@ -42,6 +42,7 @@ class TrainingPlan:
         bfloat16: run the convolutions in it where the processor has it.
         reconstruct_steps: before learning to fuse, so many to learn to reconstruct each source by itself; then one in
             ten goes on with that, lest it be forgotten. As many as ``steps`` for a network that learns nothing else.
+        start: weight file to begin with; empty for weights drawn from the seed.
     """
 
     network: str
@@ -56,6 +57,7 @@ class TrainingPlan:
     validation_pairs: int = 8
     bfloat16: bool = True
     reconstruct_steps: int = 0
+    start: str = ""
 
     def reconstructs(self, step: int) -> bool:
         """Whether this step is one of reconstruction."""
@@ -113,6 +115,8 @@ def train(
 def restore_state(plan: TrainingPlan, out: Path) -> TrainingState:
     """The state of the checkpoint in ``out``, or that of the beginning when there is none."""
     trainee = make_trainee(plan.network, plan.channels, plan.seed)
+    if plan.start:
+        trainee.get_submodule("network").load_state_dict(load_file(plan.start))
     averaged = copy.deepcopy(trainee).eval()
     state = TrainingState(trainee, averaged, torch.optim.Adam(trainee.parameters(), lr=plan.peak_rate))
     checkpoint = out / "checkpoint.pt"

@@ -21,12 +21,13 @@ from fusionnode.training.losses import (
     decoupling_loss,
     measure_balance,
     paper_loss,
+    restrained_loss,
     stronger_loss,
     structure_tensor,
 )
 from tests.support.training import draw_pair
 
-NOTHING = BalancedWeights(*[0.0] * 11)
+NOTHING = BalancedWeights(*[0.0] * 12)
 
 
 @pytest.fixture
@@ -113,6 +114,24 @@ def test_detail_is_charged_when_lost_and_when_exaggerated(batch: Batch, factor: 
     assert (loss.item() > 0.01) == charged
 
 
+def test_a_hot_spot_with_a_dull_middle_is_charged_and_fine_dark_lines_are_not(batch: Batch) -> None:
+    moving = torch.zeros_like(batch.moving)
+    moving[..., 20:40, 20:40] = 1
+    spot = Batch(torch.full_like(moving, 0.4), moving, moving, moving)
+    dull, lined = moving.clone(), moving.clone()
+    dull[..., 23:37, 23:37] = 0.5
+    lined[..., 20:40:10, :] = 0
+
+    bright_loss, dull_loss, lined_loss = (
+        balanced_loss(fused, _sources(spot), spot, replace(NOTHING, dimming=1.0)).item()
+        for fused in (moving, dull, lined)
+    )
+
+    assert bright_loss == 0
+    assert dull_loss > 0.004
+    assert lined_loss < dull_loss / 4
+
+
 def test_without_uptake_the_anatomy_is_wanted_as_it_is(batch: Batch) -> None:
     dark = Batch(batch.fixed, 0 * batch.moving, batch.mask_fixed, 0 * batch.mask_moving)
 
@@ -173,3 +192,12 @@ def test_the_structure_tensor_of_a_ramp_knows_its_direction() -> None:
 
 def test_a_network_without_decoupling_is_charged_nothing_for_it(batch: Batch) -> None:
     assert float(decoupling_loss(None, batch)) == 0
+
+
+def test_restraint_is_dearer_for_overshoot_alone(batch: Batch) -> None:
+    brightest = torch.maximum(batch.fixed, batch.moving)
+    within, beyond = 0.9 * brightest, brightest + 0.1
+
+    assert torch.equal(restrained_loss(within, None, batch), balanced_loss(within, None, batch))
+    added = restrained_loss(beyond, None, batch) - balanced_loss(beyond, None, batch)
+    assert float(added) == pytest.approx(BalancedWeights.overshoot * 0.01, rel=1e-3)

@@ -185,3 +185,14 @@ def test_running_statistics_are_exported_as_training_left_them(data: Path, tmp_p
     learned, kept = (dict(one.named_buffers()) for one in (state.trainee, state.averaged))
     assert all(torch.equal(learned[name], kept[name]) for name in learned)
     assert any(name.endswith("running_mean") and tensor.any() for name, tensor in learned.items())
+
+
+def test_a_run_can_begin_with_weights_of_another(data: Path, tmp_path: Path) -> None:
+    train(SMALL, data, tmp_path / "first")
+    weights = load_file(tmp_path / "first" / "best.safetensors")
+
+    state = restore_state(replace(SMALL, seed=9, start=str(tmp_path / "first" / "best.safetensors")), tmp_path / "next")
+
+    assert state.step == 0
+    for begun in (state.trainee, state.averaged):
+        assert all(torch.equal(begun.state_dict()[f"network.{name}"], tensor) for name, tensor in weights.items())

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save
+from torch import nn
 
 from fusionnode.domain.model import ModelCard, ModelKind
 from fusionnode.errors import Misconfigured, WeightsAltered, WeightsMissing
@@ -78,8 +79,9 @@ def test_every_available_network_loads_from_the_package_as_its_card_says(card: M
     weights = load_weights(card)
 
     assert weights is not None
-    assert sum(tensor.numel() for tensor in weights.values()) == card.parameters
     fuser = load_fuser(card, weights)
+    assert isinstance(fuser.combine, nn.Module)
+    assert sum(parameter.numel() for parameter in fuser.combine.parameters()) == card.parameters
     fused = fuser(torch.rand(1, 1, 30, 41), torch.rand(1, 1, 30, 41))
     assert fused.shape == (1, 1, 30, 41)
 
