@@ -30,6 +30,7 @@ bench: $(STAMP)
 	@deploy/install-services.sh
 	$(BIN)/python -m tests.benchmarks.bench_ingest
 	$(BIN)/python -m tests.benchmarks.bench_main_job
+	$(BIN)/python -m tests.benchmarks.bench_fusers
 
 services:
 	deploy/install-services.sh
