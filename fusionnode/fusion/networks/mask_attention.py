@@ -34,9 +34,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fusionnode.fusion.networks.blocks import pad_to_multiple, weigh_sources
+
 COMPACT_CHANNELS = 12
 PAPER_SLOPE = 0.2
-_GAIN_LIMIT = 1.5
 _BINS = 256
 
 
@@ -122,18 +123,17 @@ class MaskAttentionNetwork(nn.Module):
         if not self.parts.masks:
             mask_fixed, mask_moving = torch.zeros_like(fixed), torch.zeros_like(moving)
         rows, columns = fixed.shape[-2:]
-        even = (0, columns % 2, 0, rows % 2)
-        padded = [functional.pad(one, even, mode="replicate") for one in (fixed, moving, mask_fixed, mask_moving)]
+        padded = [pad_to_multiple(one, 2) for one in (fixed, moving, mask_fixed, mask_moving)]
         features_fixed = self.path_fixed(_join(padded[0], padded[2]))
         features_moving = self.path_moving(_join(padded[1], padded[3]))
         cascade = _join(features_fixed, features_moving, self.path_both(_join(padded[0], padded[1])))
         deep = self.attention(self.detail(self.contrast(self.fold(cascade))))
         unfolded = functional.interpolate(deep, scale_factor=2, mode="bilinear", align_corners=False)
         headed = self.head(_join(cascade, unfolded))
-        # Under autocast the gains alone stay in float32: eight bits of them would show as steps on smooth uptake.
+        # Under autocast the gains alone stay in float32, as in `weigh_sources`.
         with torch.autocast(fixed.device.type, enabled=False):
-            gains = _GAIN_LIMIT * torch.sigmoid(self.gains(headed.float()))[..., :rows, :columns]
-        fused = gains[:, :1] * fixed + gains[:, 1:] * moving
+            logits = self.gains(headed.float())
+        fused = weigh_sources(logits, fixed, moving)
         return Composition(fused, features_fixed[..., :rows, :columns], features_moving[..., :rows, :columns])
 
 
