@@ -6,11 +6,8 @@ from typing import NewType
 
 from fusionnode.errors import UidMalformed
 
-StudyInstanceUID = NewType("StudyInstanceUID", str)
 SeriesInstanceUID = NewType("SeriesInstanceUID", str)
-SopClassUID = NewType("SopClassUID", str)
 SopInstanceUID = NewType("SopInstanceUID", str)
-FrameOfReferenceUID = NewType("FrameOfReferenceUID", str)
 
 _COMPONENTS = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+")
 _NAMESPACE = uuid.UUID("6f1c3d1e-53a5-4d0f-9a7e-0e6d2f6b9c51")
