@@ -20,19 +20,22 @@ from torch.nn import functional
 from fusionnode.errors import PicturesUnusable
 from fusionnode.fusion.colour import luminance, palette_table
 from fusionnode.fusion.networks.mask_attention import otsu_mask
+from fusionnode.fusion.readback import locate_uptake, trace_palette
 from fusionnode.pipeline.schema import Palette
 
 VALIDATION_CASES: Mapping[str, frozenset[str]] = {
     "PET-MRI": frozenset({"41"}),
     "SPECT-MRI": frozenset({"4", "15", "21", "28", "29"}),
 }
-"""Never trained on. The one PET subject comes in three planes, and 41 is the axial one; SPECT has fifteen cases."""
+"""Never trained on, but looked at while losses and weights are chosen. The one PET subject comes in three planes, and
+41 is the axial one; SPECT has fifteen cases."""
+
+TEST_CASES: Mapping[str, frozenset[str]] = {"SPECT-MRI": frozenset({"11", "22", "35"})}
+"""Neither trained on nor looked at before the weights are final. PET has no second subject to put here."""
 
 _SLICE_DIGITS = 3
 _FOREGROUND = 8
 _BLANK_SHARE = 0.04
-_CORNER = 3
-"""Times the usual step between neighbouring colours of a palette."""
 _ZOOM = (0.7, 1.3)
 _FOCI = 3
 """At most, of a pair; half the pairs have some."""
@@ -79,15 +82,30 @@ def load_pairs(folder: Path) -> list[Pair]:
     return pairs
 
 
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Pairs divided by case: no case is on two sides."""
+
+    training: list[Pair]
+    validation: list[Pair]
+    test: list[Pair]
+
+
 def split_pairs(
-    pairs: Iterable[Pair], held_out: Mapping[str, frozenset[str]] = VALIDATION_CASES
-) -> tuple[list[Pair], list[Pair]]:
-    """Divide pairs by case into those to train on and those to validate on; no case is on both sides."""
-    training: list[Pair] = []
-    validation: list[Pair] = []
+    pairs: Iterable[Pair],
+    validation: Mapping[str, frozenset[str]] = VALIDATION_CASES,
+    test: Mapping[str, frozenset[str]] = TEST_CASES,
+) -> Split:
+    """Divide pairs by case; one that is named for both is for the test."""
+    split = Split([], [], [])
     for pair in pairs:
-        (validation if pair.case in held_out.get(pair.group, ()) else training).append(pair)
-    return training, validation
+        if pair.case in test.get(pair.group, ()):
+            split.test.append(pair)
+        elif pair.case in validation.get(pair.group, ()):
+            split.validation.append(pair)
+        else:
+            split.training.append(pair)
+    return split
 
 
 def draw_batch(pairs: Sequence[Pair], moment: tuple[int, int], count: int, side: int) -> Batch:
@@ -116,46 +134,6 @@ def whole_pair(pair: Pair) -> Batch:
     return Batch(fixed, moving, otsu_mask(fixed), otsu_mask(moving))
 
 
-def order_palette(colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Order the colours of a palette from black on, each next to the one most like it: uint8 [n, 3] → [n, 3]."""
-    left = colours.astype(int)
-    here = left[left.sum(axis=1).argmin()]
-    ordered = []
-    while len(left):
-        nearest = np.abs(left - here).sum(axis=1).argmin()
-        here = left[nearest]
-        ordered.append(here)
-        left = np.delete(left, nearest, axis=0)
-    # Where the palette turns a corner the walk may have cut it; what was left out stands at the end, far from all.
-    path = np.array(ordered)
-    for _ in range(len(path)):
-        steps = np.abs(np.diff(path, axis=0)).sum(axis=1)
-        if len(path) < 3 or steps[-1] <= _CORNER * np.median(steps):
-            break
-        path = _insert_cheapest(path[:-1], path[-1])
-    return path.astype(np.uint8)
-
-
-def recover_uptake(pictures: NDArray[np.uint8], palette: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Turn colours back into what they stand for: uint8 [..., 3] → float32 [...] in [0, 1].
-
-    Args:
-        pictures: of colours that are all in the palette.
-        palette: uint8 [n, 3] in order of rising uptake, taken to be evenly spaced.
-    """
-    codes = _encode(palette)
-    rank = np.argsort(codes)
-    uptake: NDArray[np.float32] = rank[np.searchsorted(codes[rank], _encode(pictures))].astype(np.float32)
-    return uptake / np.float32(max(len(palette) - 1, 1))
-
-
-def _insert_cheapest(path: NDArray[np.int64], colour: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Put a colour where it makes the way through all of them longer by the least."""
-    to_colour = np.abs(path - colour).sum(axis=1)
-    detour = to_colour[:-1] + to_colour[1:] - np.abs(np.diff(path, axis=0)).sum(axis=1)
-    return np.insert(path, int(detour.argmin()) + 1, colour, axis=0)
-
-
 def _load_group(folder: Path) -> list[Pair]:
     functional = next((folder / kind for kind in ("PET", "SPECT") if (folder / kind).is_dir()), None)
     if functional is None:
@@ -166,8 +144,12 @@ def _load_group(folder: Path) -> list[Pair]:
     for path, one, other in zip(paths, fixed, moving, strict=True):
         if one.shape != other.shape[:2]:
             raise PicturesUnusable(f"{path} and its other half differ in size.", remedy="Replace the pair.")
-    seen = np.unique(np.concatenate([np.unique(_encode(picture)) for picture in moving]))
-    palette = order_palette(np.stack([seen >> 16, (seen >> 8) & 255, seen & 255], axis=1).astype(np.uint8))
+    palette = trace_palette(np.concatenate([picture.reshape(1, -1, 3) for picture in moving], axis=1))
+    if palette is None:
+        raise PicturesUnusable(
+            f"The colours under {functional} do not tell their palette.",
+            remedy="Give the functional pictures of a set one palette of at most 256 colours, without gaps.",
+        )
     return [
         Pair(
             group=folder.name,
@@ -175,7 +157,7 @@ def _load_group(folder: Path) -> list[Pair]:
             name=path.stem,
             fixed=(one / 255).astype(np.float32),
             picture=luminance(other),
-            uptake=recover_uptake(other, palette),
+            uptake=locate_uptake(other, palette),
         )
         for path, one, other in zip(paths, fixed, moving, strict=True)
     ]
@@ -187,12 +169,6 @@ def _read(path: Path, mode: str) -> NDArray[np.uint8]:
             return np.asarray(image.convert(mode))
     except OSError as cause:
         raise PicturesUnusable(f"{path} is missing or no picture.", remedy="Complete the data folder.") from cause
-
-
-def _encode(colours: NDArray[np.uint8]) -> NDArray[np.int64]:
-    red, green, blue = np.moveaxis(colours.astype(np.int64), -1, 0)
-    codes: NDArray[np.int64] = (red << 16) | (green << 8) | blue
-    return codes
 
 
 def _cases_by_group(pairs: Sequence[Pair]) -> dict[str, dict[str, list[Pair]]]:

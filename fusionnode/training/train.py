@@ -93,19 +93,19 @@ def train(
     """
     if plan.loss not in LOSSES:
         raise ModelUnknown(f"No loss is called {plan.loss!r}.", remedy=f"Known: {', '.join(LOSSES)}.")
-    learning, held_out = split_pairs(load_pairs(data))
-    if not learning or not held_out:
+    split = split_pairs(load_pairs(data))
+    if not split.training or not split.validation:
         raise PicturesUnusable(
-            f"{data} leaves {len(learning)} pairs to train on and {len(held_out)} to validate on.",
+            f"{data} leaves {len(split.training)} pairs to train on and {len(split.validation)} to validate on.",
             remedy="Both are needed; see VALIDATION_CASES.",
         )
     out.mkdir(parents=True, exist_ok=True)
     _require_plan(plan, out)
-    _write_json(out / "split.json", {"training": _names(learning), "validation": _names(held_out)})
+    _write_json(out / "split.json", {side: _names(pairs) for side, pairs in vars(split).items()})
     state = restore_state(plan, out)
-    examples = spread_pairs(held_out, plan.validation_pairs)
+    examples = spread_pairs(split.validation, plan.validation_pairs)
     while state.step < plan.steps:
-        loss = advance(state, plan, draw_batch(learning, (plan.seed, state.step), plan.batch, plan.side))
+        loss = advance(state, plan, draw_batch(split.training, (plan.seed, state.step), plan.batch, plan.side))
         if state.step % plan.validate_every == 0 or state.step == plan.steps:
             _take_stock(state, plan, out, validate(state.averaged, plan, examples))
         tell(state.step, loss)

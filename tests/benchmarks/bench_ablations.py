@@ -47,8 +47,8 @@ def main() -> None:
     wanted.out.mkdir(parents=True, exist_ok=True)
     load = os.getloadavg()[0]
     print(f"cores {os.cpu_count()}, one thread, load {load:.1f} at the start; times are of a machine as busy as that")
-    learning, held_out = split_pairs(load_pairs(wanted.data))
-    chosen = spread_pairs(held_out, PER_SET)
+    split = split_pairs(load_pairs(wanted.data))
+    chosen = spread_pairs(split.validation, PER_SET)
     pictures = make_pictures(chosen)
     print(f"{len(pictures)} held-out pictures: {', '.join(picture.name for picture in pictures)}")
     for short, network in NETWORKS.items():
@@ -60,7 +60,7 @@ def main() -> None:
                 _check_network(network, weights, pictures, wanted.out)
             if not wanted.checks_only:
                 for loss in wanted.losses:
-                    _ablate(wanted, _make_plan(wanted, network, loss), learning, pictures)
+                    _ablate(wanted, _make_plan(wanted, network, loss), split.training, pictures)
 
 
 def _make_plan(wanted: argparse.Namespace, network: str, loss: str) -> TrainingPlan:

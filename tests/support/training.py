@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
+from scipy import ndimage, stats
 
 from fusionnode.fusion.colour import palette_table
 from fusionnode.pipeline.schema import Palette
@@ -41,6 +41,7 @@ def draw_pair(seed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     halves = []
     for sigma in (1.0, 4.0):
         texture = ndimage.gaussian_filter(rng.random((_ROWS, _COLUMNS)), sigma)
-        texture = (texture - texture.min()) / np.ptp(texture)
-        halves.append(np.where(disc, 90 + 165 * texture, 0).astype(np.uint8))
+        # Every brightness equally often, so that no gap hides the order of the palette.
+        texture = stats.rankdata(texture).reshape(texture.shape) / texture.size
+        halves.append(np.where(disc, 30 + 225 * texture, 0).astype(np.uint8))
     return halves[0], halves[1]

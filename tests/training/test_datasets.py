@@ -8,21 +8,19 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from fusionnode.errors import PicturesUnusable
-from fusionnode.fusion.colour import palette_table
 from fusionnode.fusion.networks.mask_attention import otsu_mask
-from fusionnode.pipeline.schema import Palette
 from fusionnode.training.datasets import (
+    TEST_CASES,
     VALIDATION_CASES,
     draw_batch,
     load_pairs,
-    order_palette,
-    recover_uptake,
     split_pairs,
     whole_pair,
 )
-from tests.support.training import CASES, HOT_IRON, write_picture_sets
+from tests.support.training import CASES, write_picture_sets
 
 
 @pytest.fixture(scope="module")
@@ -44,42 +42,41 @@ def test_all_pairs_are_read_with_their_case_and_in_order(folder: Path) -> None:
             assert 0 <= image.min() <= image.max() <= 1
 
 
-@given(st.dictionaries(st.sampled_from(["PET-MRI", "SPECT-MRI", "X"]), st.frozensets(st.sampled_from("23456789"))))
-def test_no_case_is_on_both_sides_and_no_pair_is_lost(held_out: dict[str, frozenset[str]]) -> None:
+_CASES = st.dictionaries(st.sampled_from(["PET-MRI", "SPECT-MRI", "X"]), st.frozensets(st.sampled_from("23456789")))
+
+
+@given(_CASES, _CASES)
+def test_no_case_is_on_two_sides_and_no_pair_is_lost(
+    validation: dict[str, frozenset[str]], test: dict[str, frozenset[str]]
+) -> None:
     pairs = _bare_pairs()
 
-    training, validation = split_pairs(pairs, held_out)
+    split = split_pairs(pairs, validation, test)
 
-    assert {(p.group, p.case) for p in training}.isdisjoint({(p.group, p.case) for p in validation})
-    assert len(training) + len(validation) == len(pairs)
-    assert all(pair.case in held_out[pair.group] for pair in validation)
+    sides = [{(pair.group, pair.case) for pair in side} for side in (split.training, split.validation, split.test)]
+    assert sum(map(len, sides)) == len(set().union(*sides))
+    assert len(split.training) + len(split.validation) + len(split.test) == len(pairs)
+    assert all(pair.case in test[pair.group] for pair in split.test)
+    assert all(pair.case in validation[pair.group] for pair in split.validation)
 
 
 @pytest.mark.real_data
-def test_the_real_pictures_leave_both_kinds_on_both_sides(real_data: Path) -> None:
-    training, validation = split_pairs(load_pairs(real_data / "harvard"))
+def test_the_real_pictures_leave_both_kinds_to_train_and_to_validate_on(real_data: Path) -> None:
+    split = split_pairs(load_pairs(real_data / "harvard"))
 
-    for side in (training, validation):
+    for side in (split.training, split.validation):
         assert {pair.group for pair in side} == set(VALIDATION_CASES)
-    assert {(p.group, p.case) for p in training}.isdisjoint({(p.group, p.case) for p in validation})
-    assert {case for group, cases in VALIDATION_CASES.items() for case in cases} == {p.case for p in validation}
+    for named, side in ((VALIDATION_CASES, split.validation), (TEST_CASES, split.test)):
+        assert {(group, case) for group, cases in named.items() for case in cases} == {(p.group, p.case) for p in side}
 
 
-@pytest.mark.parametrize("palette", [Palette.HOT_IRON, Palette.PET, Palette.HOT_METAL_BLUE])
-def test_a_palette_is_put_in_order_again(palette: Palette) -> None:
-    table = np.rint(palette_table(palette) * 255).astype(np.uint8)
-    known = table[np.sort(np.unique(table, axis=0, return_index=True)[1])]
-    shuffled = np.random.default_rng(0).permutation(known)
+def test_colours_that_are_no_palette_are_refused(tmp_path: Path) -> None:
+    folder = write_picture_sets(tmp_path)
+    colours = np.random.default_rng(0).integers(0, 256, (64, 72, 3)).astype(np.uint8)
+    Image.fromarray(colours).save(next((folder / "PET-MRI" / "PET").glob("*.png")))
 
-    assert np.array_equal(order_palette(shuffled), known)
-
-
-def test_uptake_is_recovered_from_its_colours() -> None:
-    uptake = np.random.default_rng(0).integers(0, 256, (20, 30))
-
-    recovered = recover_uptake(HOT_IRON[uptake], HOT_IRON)
-
-    np.testing.assert_allclose(recovered, uptake / 255, atol=1e-6)
+    with pytest.raises(PicturesUnusable, match="do not tell their palette"):
+        load_pairs(folder)
 
 
 def test_the_same_seed_and_step_draw_the_same_and_others_do_not(folder: Path) -> None:
