@@ -67,6 +67,10 @@ class Batch:
     mask_fixed: Tensor
     mask_moving: Tensor
 
+    def to(self, device: torch.device | str) -> "Batch":
+        """The same on another device."""
+        return Batch(*(image.to(device) for image in (self.fixed, self.moving, self.mask_fixed, self.mask_moving)))
+
 
 def load_pairs(folder: Path) -> list[Pair]:
     """Read every pair of a folder, in order of set and name.

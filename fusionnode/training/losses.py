@@ -43,7 +43,7 @@ class BalancedWeights:
     Where to look was found by optimising pixels instead of a network; how much of each, by short runs.
     """
 
-    edges: float = 1.0
+    edges: float = 2.4
     information: float = 0.35
     structure: float = 1.0
     differences: float = 0.1
@@ -51,9 +51,9 @@ class BalancedWeights:
     uptake: float = 0.8
     gain: float = 2.0
     clipping: float = 20.0
-    overshoot: float = 25.0
+    overshoot: float = 40.0
     alone: float = 40.0
-    dimming: float = 20.0
+    dulling: float = 6.0
     decoupling: float = 0.5
 
 
@@ -63,9 +63,15 @@ GAIN = (0.93, 1.0)
 ENOUGH_INFORMATION, ENOUGH_DIFFERENCES = 0.9, 1.6
 """A sum of both sources has the best correlation of differences and no colour left; beyond these nothing is gained."""
 
-SHORT_OF_MEAN = {"correlation": 0.02, "uptake": 0.07}
+SHORT_OF_MEAN = {"correlation": 0.02, "uptake": 0.10}
 """The mean of both sources correlates best with them and shows the least. This much below it nothing is gained either,
 so that a pair whose sources agree leaves room for its edges."""
+
+_ENOUGH_BRIGHTNESS = 0.93
+"""Of a hot place's own; the rest is left to the detail that lies over it."""
+
+_LEAST_SHARE = 20.0
+"""Pixels; keeps a pair with next to no such place from being all about it."""
 
 Decoupled: TypeAlias = tuple[Tensor, Tensor] | None
 """Both sources as a decoupling network found them; None of a network that has none."""
@@ -118,7 +124,7 @@ def balanced_loss(fused: Tensor, decoupled: Decoupled, batch: Batch, weights: Ba
         + weights.uptake * torch.minimum(terms["uptake"], enough["uptake"])
     )
     charges = weights.gain * charge + weights.clipping * clipped + weights.overshoot * overshoot
-    charges = charges + weights.dimming * _measure_dimming(fused, batch.moving)
+    charges = charges + weights.dulling * _measure_dulling(fused, batch)
     alone = weights.alone * (fused - batch.fixed).abs().mean((1, 2, 3))
     loss = torch.where(batch.moving.amax((1, 2, 3)) > 0, charges - merit, alone)
     return loss.mean() + weights.decoupling * decoupling_loss(decoupled, batch)
@@ -136,11 +142,6 @@ def measure_balance(fused: Tensor, batch: Batch) -> dict[str, Tensor]:
         **_correlations(fused, batch),
         "gain": average_gradient(fused) / sharper.clamp_min(1e-3),
     }
-
-
-def restrained_loss(fused: Tensor, decoupled: Decoupled, batch: Batch) -> Tensor:
-    """The balanced loss at twice the charge for overshoot, which turns palette colours pale."""
-    return balanced_loss(fused, decoupled, batch, BalancedWeights(overshoot=2 * BalancedWeights.overshoot))
 
 
 def stronger_loss(fused: Tensor, decoupled: Decoupled, batch: Batch) -> Tensor:
@@ -179,21 +180,22 @@ def structure_tensor(image: Tensor) -> Tensor:
 LOSSES: Mapping[str, Loss] = {
     "paper": paper_loss,
     "balanced": balanced_loss,
-    "restrained": restrained_loss,
     "stronger": stronger_loss,
     "content": content_loss,
 }
 """Name → loss, as `fusionnode train --loss` takes it."""
 
 
-def _measure_dimming(fused: Tensor, moving: Tensor) -> Tensor:
-    """How far the hottest places are below nine tenths of the uptake's own brightness, apart from fine detail.
+def _measure_dulling(fused: Tensor, batch: Batch) -> Tensor:
+    """How far places hotter than their anatomy is bright fall short of their own brightness, apart from fine detail.
 
-    The measures alone are content with a hot spot that has bright edges and a dull middle.
+    The measures alone are content with a hot spot that has bright edges and a dull middle. The mean is taken over such
+    places, so that a small spot in a pair that has nothing else counts for as much as a whole cortex.
     """
-    hot = smooth_luminance(moving)
-    missing = (0.9 * hot - smooth_luminance(fused)).clamp_min(0)
-    return (hot.square() * missing.square()).mean((1, 2, 3))
+    hot, cold, shown = (smooth_luminance(image) for image in (batch.moving, batch.fixed, fused))
+    missing = (_ENOUGH_BRIGHTNESS * hot - shown).clamp_min(0)
+    share = (hot - cold).clamp_min(0) * hot
+    return (share * missing).sum((1, 2, 3)) / (share.sum((1, 2, 3)) + _LEAST_SHARE)
 
 
 def _correlations(image: Tensor, batch: Batch) -> dict[str, Tensor]:

@@ -55,7 +55,7 @@ class TrainingPlan:
     peak_rate: float = 1e-3
     validate_every: int = 250
     validation_pairs: int = 8
-    bfloat16: bool = True
+    bfloat16: bool = False
     reconstruct_steps: int = 0
     start: str = ""
 
@@ -76,7 +76,11 @@ class TrainingState:
 
 
 def train(
-    plan: TrainingPlan, data: Path, out: Path, tell: Callable[[int, float], None] = lambda step, loss: None
+    plan: TrainingPlan,
+    data: Path,
+    out: Path,
+    tell: Callable[[int, float], None] = lambda step, loss: None,
+    device: str = "cpu",
 ) -> TrainingState:
     """Train, or go on where the checkpoint in ``out`` stopped.
 
@@ -85,6 +89,7 @@ def train(
         data: folder laid out as `fusionnode.training.datasets` says.
         out: folder of the run.
         tell: called after every step with the steps done and the loss.
+        device: of torch, to train on.
 
     Raises:
         PicturesUnusable: there is nothing to train or to validate on.
@@ -102,26 +107,29 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     _require_plan(plan, out)
     _write_json(out / "split.json", {side: _names(pairs) for side, pairs in vars(split).items()})
-    state = restore_state(plan, out)
+    state = restore_state(plan, out, device)
     examples = spread_pairs(split.validation, plan.validation_pairs)
     while state.step < plan.steps:
-        loss = advance(state, plan, draw_batch(split.training, (plan.seed, state.step), plan.batch, plan.side))
+        loss = advance(
+            state, plan, draw_batch(split.training, (plan.seed, state.step), plan.batch, plan.side).to(device)
+        )
         if state.step % plan.validate_every == 0 or state.step == plan.steps:
             _take_stock(state, plan, out, validate(state.averaged, plan, examples))
         tell(state.step, loss)
     return state
 
 
-def restore_state(plan: TrainingPlan, out: Path) -> TrainingState:
+def restore_state(plan: TrainingPlan, out: Path, device: str = "cpu") -> TrainingState:
     """The state of the checkpoint in ``out``, or that of the beginning when there is none."""
     trainee = make_trainee(plan.network, plan.channels, plan.seed)
     if plan.start:
         trainee.get_submodule("network").load_state_dict(load_file(plan.start))
+    trainee.to(device)
     averaged = copy.deepcopy(trainee).eval()
     state = TrainingState(trainee, averaged, torch.optim.Adam(trainee.parameters(), lr=plan.peak_rate))
     checkpoint = out / "checkpoint.pt"
     if checkpoint.exists():
-        held = torch.load(checkpoint, weights_only=True)
+        held = torch.load(checkpoint, map_location=device, weights_only=True)
         trainee.load_state_dict(held["trainee"])
         averaged.load_state_dict(held["averaged"])
         state.optimiser.load_state_dict(held["optimiser"])
@@ -138,7 +146,7 @@ def advance(state: TrainingState, plan: TrainingPlan, batch: Batch) -> float:
     if plan.reconstructs(state.step):
         loss = reconstruction_loss(state.trainee, batch, bfloat16=plan.bfloat16)
     else:
-        with torch.autocast("cpu", torch.bfloat16, enabled=plan.bfloat16):
+        with torch.autocast(batch.fixed.device.type, torch.bfloat16, enabled=plan.bfloat16):
             fused, decoupled = state.trainee(batch)
         loss = LOSSES[plan.loss](fused, decoupled, batch)
     state.optimiser.zero_grad()
@@ -153,8 +161,9 @@ def advance(state: TrainingState, plan: TrainingPlan, batch: Batch) -> float:
 def validate(trainee: nn.Module, plan: TrainingPlan, examples: Sequence[Pair]) -> dict[str, float]:
     """The loss on whole held-out pairs, and each measure by set, as means; the network runs in float32."""
     rows: list[dict[str, float]] = []
+    device = next(trainee.parameters()).device
     for pair in examples:
-        batch = whole_pair(pair)
+        batch = whole_pair(pair).to(device)
         with torch.no_grad():
             fused, decoupled = trainee(batch)
             row = {"loss": float(LOSSES[plan.loss](fused, decoupled, batch))}
@@ -183,7 +192,7 @@ def export_weights(trainee: nn.Module) -> dict[str, Tensor]:
     """The fusion network's tensors by name, as a weight file holds them."""
     network = trainee.network
     assert isinstance(network, nn.Module)
-    return {name: tensor.detach().contiguous() for name, tensor in network.state_dict().items()}
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
 
 
 def _average_in(state: TrainingState) -> None:

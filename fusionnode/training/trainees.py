@@ -125,6 +125,6 @@ def reconstruction_loss(trainee: nn.Module, batch: Batch, *, bfloat16: bool = Fa
     """
     if not isinstance(trainee, Reconstructing):
         raise TypeError(f"{type(trainee).__name__} does not reconstruct its sources")
-    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+    with torch.autocast(batch.fixed.device.type, torch.bfloat16, enabled=bfloat16):
         fixed, moving = trainee.reconstruct(batch)
     return (trainee.difference(fixed, batch.fixed) + trainee.difference(moving, batch.moving)) / 2

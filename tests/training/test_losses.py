@@ -21,7 +21,6 @@ from fusionnode.training.losses import (
     decoupling_loss,
     measure_balance,
     paper_loss,
-    restrained_loss,
     stronger_loss,
     structure_tensor,
 )
@@ -123,7 +122,7 @@ def test_a_hot_spot_with_a_dull_middle_is_charged_and_fine_dark_lines_are_not(ba
     lined[..., 20:40:10, :] = 0
 
     bright_loss, dull_loss, lined_loss = (
-        balanced_loss(fused, _sources(spot), spot, replace(NOTHING, dimming=1.0)).item()
+        balanced_loss(fused, _sources(spot), spot, replace(NOTHING, dulling=1.0)).item()
         for fused in (moving, dull, lined)
     )
 
@@ -192,12 +191,3 @@ def test_the_structure_tensor_of_a_ramp_knows_its_direction() -> None:
 
 def test_a_network_without_decoupling_is_charged_nothing_for_it(batch: Batch) -> None:
     assert float(decoupling_loss(None, batch)) == 0
-
-
-def test_restraint_is_dearer_for_overshoot_alone(batch: Batch) -> None:
-    brightest = torch.maximum(batch.fixed, batch.moving)
-    within, beyond = 0.9 * brightest, brightest + 0.1
-
-    assert torch.equal(restrained_loss(within, None, batch), balanced_loss(within, None, batch))
-    added = restrained_loss(beyond, None, batch) - balanced_loss(beyond, None, batch)
-    assert float(added) == pytest.approx(BalancedWeights.overshoot * 0.01, rel=1e-3)
