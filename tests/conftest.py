@@ -9,6 +9,11 @@ from pathlib import Path
 
 import pydicom.config
 import pytest
+from hypothesis import settings
+
+# A deadline would assert how busy the machine is.
+settings.register_profile("fusionnode", deadline=None)
+settings.load_profile("fusionnode")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

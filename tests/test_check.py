@@ -25,9 +25,9 @@ def test_every_mistake_of_a_pipeline_is_told(tmp_path: Path) -> None:
 def test_an_unknown_network_is_refused(tmp_path: Path) -> None:
     good = next((REPOSITORY / "pipelines").glob("*.yaml")).read_text()
     path = tmp_path / "typo.yaml"
-    path.write_text(good.replace("model: laplacian", "model: laplacain"))
+    path.write_text(good.replace("model: mask-attention", "model: mask-atention"))
     [result] = check_paths([path])
-    assert any("laplacain" in mistake for mistake in result.mistakes)
+    assert any("mask-atention" in mistake for mistake in result.mistakes)
 
 
 @pytest.mark.parametrize("name", ["missing.toml", "missing.yaml"])

@@ -20,6 +20,8 @@ class ModelCard:
         sha256: of the weight file; empty for a classical rule.
         available: False while a network's structure is present but no trained weights are.
         reference: the publication.
+        cold_gain: share of its brightness at which anatomy without uptake is shown, everywhere alike; 0 where that is
+            left to the fuser.
     """
 
     name: str
@@ -30,6 +32,7 @@ class ModelCard:
     available: bool = True
     sha256: str = ""
     parameters: int = 0
+    cold_gain: float = 0.0
 
     @property
     def identifier(self) -> str:

@@ -97,6 +97,28 @@ def show_uptake(moving: SliceStack, palette: Palette) -> RgbStack:
     return _to_bytes(palette_table(palette))[_to_bytes(moving)]
 
 
+def shade_uptake(moving: SliceStack, palette: Palette) -> SliceStack:
+    """The brightness in which the uptake is fused: that of its own colour, where the palette grows brighter throughout.
+
+    Then a place where nothing but uptake is shown comes out in the very colour of the palette; the uptake itself is
+    brighter than hot metal's orange, and would pale it. A rainbow, in which yellow outshines red, says nothing by its
+    brightness: there the uptake itself is fused.
+
+    Args:
+        moving: the uptake, float32 [slice, row, column] in [0, 1].
+        palette: that it will be shown in.
+
+    Returns:
+        Same shape and range; rises with the uptake.
+    """
+    shades = palette_table(palette) @ _LUMA
+    if (np.diff(shades) < 0).any():
+        return moving
+    ramp = np.linspace(0, 1, len(shades))
+    shaded: SliceStack = np.interp(moving, ramp, shades).astype(np.float32)
+    return shaded
+
+
 def luminance(rgb: RgbStack) -> SliceStack:
     """The luminance of uint8 [..., 3], float32 [...] in [0, 1]."""
     luminances: SliceStack = (rgb @ _LUMA / 255).astype(np.float32)

@@ -9,12 +9,17 @@ from torch import Tensor, nn
 
 from fusionnode.domain.images import SliceStack
 from fusionnode.domain.model import ModelCard, ModelKind
-from fusionnode.errors import ModelUnavailable
+from fusionnode.errors import ModelUnavailable, SettingsInvalid
 from fusionnode.fusion.classical import RULES, Rule
 from fusionnode.fusion.networks import NETWORKS
 
-_PIXELS_AT_ONCE = 1 << 20
-"""A network keeps a few hundred feature maps, so this bounds it to about two gigabytes, whatever the slices' size."""
+_PIXELS_AT_ONCE = {"cpu": 1 << 16, "cuda": 1 << 20}
+"""By kind of device. A network keeps a few hundred feature maps: one slice of 256² at a time keeps a processor's memory
+low and its caches warm, several at a time keep a GPU busy in about two gigabytes."""
+
+
+_WARM = 0.1
+"""Uptake from which on the fuser alone decides; below, it shares with the card's gain for cold anatomy."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +32,30 @@ class Fuser:
 
     def __call__(self, fixed: Tensor, moving: Tensor) -> Tensor:
         """Fuse one batch that lies on ``device``."""
-        return self.combine(fixed, moving)
+        fused = self.combine(fixed, moving)
+        if not self.card.cold_gain:
+            return fused
+        warm = (moving / _WARM).clamp(0, 1)
+        return warm * fused + (1 - warm) * self.card.cold_gain * fixed
+
+    def show_alone(self, fixed: SliceStack) -> SliceStack:
+        """The anatomy where there is no functional image: as bright as beside it where there is no uptake."""
+        return fixed * np.float32(self.card.cold_gain or 1)
+
+
+def choose_device(wanted: str) -> torch.device:
+    """Where networks shall run: ``cpu``, ``cuda``, or ``auto``, which is the GPU if one is visible.
+
+    Raises:
+        SettingsInvalid: a GPU is wanted and none is visible.
+    """
+    visible = torch.cuda.is_available()
+    if wanted == "cuda" and not visible:
+        raise SettingsInvalid(
+            "The site file wants networks on a GPU, and torch sees none.",
+            remedy="Install a CUDA build of torch and its driver, or set `device` to auto or cpu.",
+        )
+    return torch.device("cuda" if visible and wanted != "cpu" else "cpu")
 
 
 def load_fuser(
@@ -48,6 +76,8 @@ def load_fuser(
             raise ValueError(f"{card.identifier} is a classical rule and takes no weights")
         return Fuser(card, RULES[card.name], torch.device(device))
     network = _restore_network(card, weights).to(device).eval()
+    # TensorFloat-32 keeps ten bits of a product; results shall be the processor's, but for the order of sums.
+    torch.backends.cudnn.allow_tf32 = False
     return Fuser(card, network, torch.device(device))
 
 
@@ -68,7 +98,7 @@ def fuse_slices(fixed: SliceStack, moving: SliceStack, fuser: Fuser, *, batch: i
         ArithmeticError: the fuser broke its own.
     """
     _require_stacks(fixed, moving)
-    at_once = max(1, min(batch, _PIXELS_AT_ONCE // (fixed.shape[1] * fixed.shape[2])))
+    at_once = max(1, min(batch, _PIXELS_AT_ONCE[fuser.device.type] // (fixed.shape[1] * fixed.shape[2])))
     fused = np.empty_like(fixed)
     for start in range(0, len(fixed), at_once):
         part = slice(start, start + at_once)
@@ -76,6 +106,12 @@ def fuse_slices(fixed: SliceStack, moving: SliceStack, fuser: Fuser, *, batch: i
     if not (np.isfinite(fused).all() and fused.min() >= 0 and fused.max() <= 1):
         raise ArithmeticError(f"{fuser.card.identifier} left the range [0, 1]")
     return fused
+
+
+def warm_up(fuser: Fuser) -> None:
+    """Fuse one black slice, so that the first job does not wait for libraries to be loaded and kernels chosen."""
+    black = np.zeros((1, 256, 256), np.float32)
+    fuse_slices(black, black, fuser)
 
 
 def _restore_network(card: ModelCard, weights: Mapping[str, Tensor] | None) -> nn.Module:

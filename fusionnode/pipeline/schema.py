@@ -6,14 +6,15 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from fusionnode.domain.series import INDEXED_ATTRIBUTES
+from fusionnode.domain.series import DERIVED_ATTRIBUTES, INDEXED_ATTRIBUTES
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=48)]
 
 
 def _check_keyword(keyword: str) -> str:
-    if keyword not in INDEXED_ATTRIBUTES:
-        raise ValueError(f"not an indexed attribute; one of {', '.join(sorted(INDEXED_ATTRIBUTES))}")
+    known = INDEXED_ATTRIBUTES | DERIVED_ATTRIBUTES
+    if keyword not in known:
+        raise ValueError(f"not an indexed attribute; one of {', '.join(sorted(known))}")
     return keyword
 
 
@@ -81,9 +82,13 @@ class SeriesRule(_Strict):
 
 
 class Pairing(_Strict):
-    """When two series of one patient belong together (same patient first, then frame, study or date)."""
+    """When two series of one patient belong together (same patient first, then frame, study or date).
+
+    ``day_weight`` is what each whole day between two acquisitions takes off the score of their pair.
+    """
 
     window_days: float = Field(default=30, ge=0, le=3660)
+    day_weight: float = Field(default=0.1, ge=0, le=1)
     hold_hours: float = Field(default=24, gt=0, le=8784)
 
 
@@ -129,7 +134,7 @@ class UptakeWindow(PercentileWindow):
 class Fusion(_Strict):
     """Which fuser runs, on what."""
 
-    model: str = Field(default="laplacian", min_length=1)
+    model: str = Field(default="mask-attention", min_length=1)
     fixed_window: PercentileWindow = PercentileWindow(low=1.0, high=99.5)
     moving_window: UptakeWindow = UptakeWindow(low=0.0, high=99.8)
     palette: Palette = Palette.HOT_METAL_BLUE

@@ -11,6 +11,7 @@ from fusionnode.errors import ModelUnknown
 from fusionnode.fusion.cards import CARDS, DEFAULT, find_card, list_card_facts
 from fusionnode.fusion.classical import RULES
 from fusionnode.fusion.networks import NETWORKS
+from fusionnode.pipeline.schema import Fusion
 
 
 @pytest.mark.parametrize("name", CARDS)
@@ -34,9 +35,9 @@ def test_every_card_has_its_code_and_all_code_has_a_card() -> None:
     assert by_kind == {ModelKind.CLASSICAL: set(RULES), ModelKind.NETWORK: set(NETWORKS)}
 
 
-def test_the_default_runs_without_weights() -> None:
+def test_the_default_can_run_and_is_that_of_a_pipeline_that_names_none() -> None:
     assert find_card(DEFAULT).available
-    assert find_card(DEFAULT).kind is ModelKind.CLASSICAL
+    assert Fusion().model == DEFAULT
 
 
 def test_a_network_is_available_exactly_when_its_weight_file_is_pinned() -> None:

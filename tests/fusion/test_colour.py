@@ -16,6 +16,7 @@ from fusionnode.fusion.colour import (
     pale,
     palette_table,
     recombine,
+    shade_uptake,
     show_uptake,
 )
 from fusionnode.pipeline.schema import Palette
@@ -255,3 +256,16 @@ def test_paled_colours_exist_at_their_luminance(palette: Palette) -> None:
         assert shown.max() < 1 + 1e-6
     with pytest.raises(ValueError, match="read-only"):
         chroma[0, 0] = 1
+
+
+@every_palette
+def test_the_shade_of_an_uptake_rises_with_it_and_is_its_colour_s_own_or_itself(palette: Palette) -> None:
+    uptake = np.linspace(0, 1, 256, dtype=np.float32)[None, None]
+    shades = shade_uptake(uptake, palette)
+
+    assert shades.dtype == np.float32
+    assert shades.shape == uptake.shape
+    assert (np.diff(shades) >= 0).all()
+    assert 0 <= shades.min() <= shades.max() <= 1
+    own = luminance(show_uptake(uptake, palette))
+    assert np.abs(shades - (own if (np.diff(own) >= 0).all() else uptake)).max() < 1e-5

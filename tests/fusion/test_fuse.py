@@ -12,14 +12,15 @@ from hypothesis.extra import numpy as arrays
 from torch import Tensor, nn
 
 from fusionnode.domain.images import SliceStack
-from fusionnode.domain.model import ModelKind
+from fusionnode.domain.model import ModelCard, ModelKind
 from fusionnode.errors import ModelUnavailable
 from fusionnode.fusion.cards import CARDS, find_card
-from fusionnode.fusion.fuse import Fuser, fuse_slices, load_fuser
+from fusionnode.fusion.fuse import Fuser, choose_device, fuse_slices, load_fuser, warm_up
 from fusionnode.fusion.networks.asymmetric_restormer import AsymmetricRestormer
 from fusionnode.fusion.networks.dilated_residual_attention import DilatedResidualAttentionNetwork
 from fusionnode.fusion.networks.mask_attention import MaskAttentionNetwork
 from fusionnode.fusion.networks.spatial_frequency_experts import SpatialFrequencyExpertsNetwork
+from fusionnode.weights.store import load_weights
 
 NETWORK = "dilated-residual-attention"
 CLASSICAL = [name for name, card in CARDS.items() if card.kind is ModelKind.CLASSICAL]
@@ -125,11 +126,53 @@ def test_large_slices_come_in_smaller_batches() -> None:
         return torch.maximum(fixed, moving)
 
     fuser = Fuser(find_card("maximum"), note_batch, torch.device("cpu"))
-    for rows, columns in ((256, 256), (512, 1024), (2048, 1024)):
+    for rows, columns in ((64, 64), (128, 256), (2048, 1024)):
         flat = np.zeros((3, rows, columns), np.float32)
         fuse_slices(flat, flat, fuser, batch=8)
 
     assert seen == [3, 2, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("name", [name for name, card in CARDS.items() if card.cold_gain])
+def test_anatomy_without_uptake_is_shown_alike_everywhere_and_as_where_nothing_was_measured(name: str) -> None:
+    fixed, moving = _draw_stacks(2, 40, 33)
+    moving[:, :, 10:] = 0
+    fuser = _load(name)
+
+    fused = fuse_slices(fixed, moving, fuser)
+
+    np.testing.assert_allclose(fused[:, :, 10:], fuser.show_alone(fixed)[:, :, 10:], rtol=0, atol=1e-6)
+
+
+def test_what_has_no_gain_for_cold_anatomy_shows_it_as_it_is() -> None:
+    fixed, _ = _draw_stacks(1, 8, 8)
+    assert np.array_equal(_load("laplacian").show_alone(fixed), fixed)
+
+
+def test_a_fuser_that_was_warmed_up_gives_the_same_bits() -> None:
+    fixed, moving = _draw_stacks(2, 24, 30)
+    fuser = _load(NETWORK)
+    cold = fuse_slices(fixed, moving, fuser)
+
+    warm_up(fuser)
+
+    assert np.array_equal(fuse_slices(fixed, moving, fuser), cold)
+
+
+def test_the_processor_is_chosen_when_it_is_wanted() -> None:
+    assert choose_device("cpu").type == "cpu"
+    assert choose_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here: GPU and CPU results are not compared")
+@pytest.mark.parametrize("card", [card for card in CARDS.values() if card.available], ids=lambda card: card.name)
+def test_a_gpu_and_the_processor_give_the_same_picture(card: ModelCard) -> None:
+    fixed, moving = _draw_stacks(3, 128, 120)
+    weights = load_weights(card)
+
+    on_gpu, on_cpu = (fuse_slices(fixed, moving, load_fuser(card, weights, device)) for device in ("cuda", "cpu"))
+
+    np.testing.assert_allclose(on_gpu, on_cpu, rtol=0, atol=0.5 / 255)
 
 
 def test_a_network_without_weights_is_refused() -> None:

@@ -78,7 +78,7 @@ destinations: [pacs, archive, pacs]
     third = GOOD + "destinations: [pacs]\n"
     mistakes = list_mistakes(
         {"1.yaml": first, "2.yaml": second, "3.yaml": third},
-        known_models=["laplacian"],
+        known_models=["laplacian", "mask-attention"],
         known_destinations=["pacs"],
     )
     for expected in (
@@ -89,7 +89,7 @@ destinations: [pacs, archive, pacs]
         "1.yaml: fixed.where[0]: found",
         "1.yaml: fixed.where[1].matches: found '(', expected otherwise: not a regular expression",
         "1.yaml: fusion.fixed_window: found",
-        "1.yaml: fusion.model: no fuser is called 'laplacan', expected one of laplacian (did you mean laplacian?)",
+        "1.yaml: fusion.model: no fuser is called 'laplacan', expected one of laplacian, mask-attention (did you mean",
         "1.yaml: destinations: 'archive' is unknown, expected one of pacs",
         "1.yaml: destinations: 'pacs' is listed 2 times",
         "2.yaml: moving.modality: MR is also in fixed.modality",
@@ -160,7 +160,7 @@ def test_a_date_is_text_and_not_a_crash() -> None:
 
 def test_the_default_fuser_is_checked_too() -> None:
     (mistake,) = list_mistakes(GOOD, known_models=[])
-    assert "no fuser is called 'laplacian', expected one of none" in mistake
+    assert "no fuser is called 'mask-attention', expected one of none" in mistake
 
 
 def read_shipped() -> tuple[Pipeline, ...]:

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from fusionnode.domain.series import INDEXED_ATTRIBUTES
+from fusionnode.domain.series import DERIVED_ATTRIBUTES, INDEXED_ATTRIBUTES
 from fusionnode.pipeline.schema import (
     Condition,
     Fusion,
@@ -68,6 +68,18 @@ def test_an_attribute_that_is_not_indexed_is_refused(attribute: str) -> None:
     assert attribute not in INDEXED_ATTRIBUTES
     with pytest.raises(ValidationError, match="not an indexed attribute"):
         Condition(attribute=attribute, matches="x")
+
+
+@pytest.mark.parametrize("attribute", sorted(DERIVED_ATTRIBUTES))
+def test_what_is_told_from_the_geometry_can_be_asked_for(attribute: str) -> None:
+    assert attribute not in INDEXED_ATTRIBUTES
+    assert Condition(attribute=attribute, matches="x").attribute == attribute
+
+
+@pytest.mark.parametrize("day_weight", [-0.1, 1.1, float("nan")])
+def test_days_never_cost_more_than_a_link_is_worth(day_weight: float) -> None:
+    with pytest.raises(ValidationError):
+        Pairing(day_weight=day_weight)
 
 
 @pytest.mark.parametrize("weight", [0, -1, 10.5, float("nan"), float("inf")])
