@@ -80,6 +80,12 @@ class Grid:
         points: NDArray[np.float64] = indices @ matrix[:3, :3].T + matrix[:3, 3]
         return points
 
+    def cut(self, first: tuple[int, int, int], shape: tuple[int, int, int]) -> "Grid":
+        """The part of the grid of extent ``shape`` that begins at voxel ``first``."""
+        matrix = self.patient_from_index.copy()
+        matrix[:3, 3] = self.points_mm(np.asarray([first], dtype=np.float64))[0]
+        return Grid(shape, matrix)
+
     def slice_position_mm(self, index: int) -> tuple[float, float, float]:
         """Image Position (Patient) of slice ``index``: the centre of its first voxel, LPS mm."""
         first, second, third = self.points_mm(np.asarray([[index, 0, 0]], dtype=np.float64))[0]

@@ -99,7 +99,8 @@ class Job:
         moment: when the job was made (UTC); stamped on its outputs so that running twice gives the same bytes.
         fence: grows with every claim; a result is kept only under the fence it was claimed with.
         attempts: claims of the present step that ended neither finished nor refused.
-        supersedes: id of the job on an earlier generation of the same pair, or empty.
+        supersedes: id of the job on an earlier generation of the same pair, or on the pair that was fused of the same
+            functional scan before a better partner arrived, or empty.
         reason: why it was refused, deferred or failed, in words; empty otherwise.
     """
 

@@ -68,6 +68,32 @@ class MotionMethod(StrEnum):
 
 
 @dataclass(frozen=True)
+class MotionQuality:
+    """How far a motion can be trusted, measured at the cortex by another yardstick than the one it was found with.
+
+    ``left`` below is the share of the uptake's local variance that the MRI does not explain. NaN: not to be measured.
+
+    Attributes:
+        explained: share of the uptake's local variance that the MRI explains at the motion, 0 to 1.
+        sharpness: logarithm of the smallest ``left`` 10 mm or 10 degrees away over that at the motion; negative where
+            a wrong pose fits better.
+        mirror_margin: logarithm of ``left`` for the uptake's mirror image over that for the uptake itself, each where
+            it fits best; about 0 for another head, negative where left and right are exchanged.
+        second_opinion_mm: how far the nearest best fit by this yardstick lies from the motion, mean over the head, mm.
+        starts_apart_mm: how far that best fit and those reached from three starts 8 to 10 mm and 8 to 9 degrees away
+            lie apart at most, mm.
+        stretch: by how much the head would have to be stretched along an axis to fit best; 0.05 is a twentieth.
+    """
+
+    explained: float
+    sharpness: float
+    mirror_margin: float
+    second_opinion_mm: float
+    starts_apart_mm: float
+    stretch: float
+
+
+@dataclass(frozen=True)
 class MotionEstimate:
     """A motion with the figures that were used to judge it.
 
@@ -77,6 +103,7 @@ class MotionEstimate:
         information: mutual information (nats, Mattes) at the estimate; NaN when nothing was registered.
         information_at_start: the same before optimisation; NaN when nothing was registered.
         warnings: sentences for the report and the output.
+        quality: None when nothing was registered or the motion was not examined yet.
     """
 
     motion: RigidMotion
@@ -88,3 +115,4 @@ class MotionEstimate:
     information_at_start: float = math.nan
     iterations: int = 0
     warnings: tuple[str, ...] = ()
+    quality: MotionQuality | None = None

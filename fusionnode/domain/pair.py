@@ -1,6 +1,7 @@
 """Which series belong together, and why the others do not."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 
 from fusionnode.domain.series import SeriesKey
 
@@ -13,6 +14,7 @@ class Pair:
         score: higher is better; comparable only within one pipeline.
         reasons: what spoke for the pair, in words an operator reads.
         shared_frame: both series have the same, non-empty Frame of Reference UID.
+        rivals: other reconstructions of the moving scan, which were worse; in the order of their UIDs.
     """
 
     pipeline: str
@@ -21,12 +23,14 @@ class Pair:
     score: float
     shared_frame: bool
     reasons: tuple[str, ...] = ()
+    rivals: tuple[SeriesKey, ...] = ()
 
 
 @dataclass(frozen=True)
 class Rejection:
-    """Why a series, or two series together, were not taken by a pipeline."""
+    """Why a series, or two series together, were not taken by a pipeline; ``decided_at``: when that was first said."""
 
     pipeline: str
     series: tuple[SeriesKey, ...]
     reason: str
+    decided_at: datetime | None = field(default=None, compare=False)

@@ -41,6 +41,35 @@ INDEXED_ATTRIBUTES: frozenset[str] = frozenset(
 """Keywords `InstanceHeader.attributes` may hold. A pipeline may ask for these and no others: a condition on an
 attribute that is never recorded would never exclude anything, without a word."""
 
+DERIVED_ATTRIBUTES: frozenset[str] = frozenset({"Description", "SlicePlane"})
+"""What a pipeline may ask for besides: Description is the Series Description, or where that is empty the Protocol Name;
+SlicePlane is AXIAL, CORONAL or SAGITTAL, whichever is nearest, or empty."""
+
+
+_IMAGELESS_CLASSES = frozenset(
+    {
+        "1.2.840.10008.5.1.4.1.1.66",
+        "1.2.840.10008.5.1.4.1.1.66.1",
+        "1.2.840.10008.5.1.4.1.1.66.2",
+        "1.2.840.10008.5.1.4.1.1.66.3",
+        "1.2.840.10008.5.1.4.1.1.67",
+    }
+)
+_IMAGELESS_FAMILIES = (
+    "1.2.840.10008.5.1.4.1.1.11.",
+    "1.2.840.10008.5.1.4.1.1.88.",
+    "1.2.840.10008.5.1.4.1.1.104.",
+)
+
+
+def holds_image(sop_class_uid: str) -> bool:
+    """Whether objects of a SOP class (PS3.4 B.5) may hold a picture; what is not known may.
+
+    Raw data, registrations, fiducials, value mappings, presentation states, reports and documents hold none. Some
+    scanners store such objects under the series UID of their images.
+    """
+    return sop_class_uid not in _IMAGELESS_CLASSES and not sop_class_uid.startswith(_IMAGELESS_FAMILIES)
+
 
 @dataclass(frozen=True)
 class PatientIdentity:
@@ -106,13 +135,24 @@ class SeriesKey:
         return f"{self.series_instance_uid}#{self.generation}"
 
 
+SECOND_CONTENT = "arrived a second time with other content"
+"""The commonest reason of a `Conflict`."""
+
+
+@dataclass(frozen=True, order=True)
+class Conflict:
+    """An instance that contradicts its series; ``reason`` says how, as a predicate without values of the header."""
+
+    sop_instance_uid: str
+    reason: str
+
+
 @dataclass(frozen=True)
 class Series:
     """All indexed instances of one generation of a series, in any order, with the state the ledger holds for it.
 
     Attributes:
-        conflicts: SOP Instance UIDs that arrived a second time with other bytes; the first arrival is in
-            ``instances``, the second is kept in the spool and not used.
+        conflicts: instances that contradict those in ``instances``; they are kept in the spool and not used.
         reason: why the series is in its state, in words; empty while receiving.
         first_seen_at: when its first instance was indexed (UTC), or None where that was not recorded.
     """
@@ -120,22 +160,27 @@ class Series:
     key: SeriesKey
     state: SeriesState
     instances: tuple[InstanceHeader, ...]
-    conflicts: tuple[str, ...] = ()
+    conflicts: tuple[Conflict, ...] = ()
     reason: str = ""
     first_seen_at: datetime | None = None
 
     @property
+    def images(self) -> tuple[InstanceHeader, ...]:
+        """The instances that may be slices: what holds no picture is left alone, unless there is nothing else."""
+        return tuple(one for one in self.instances if holds_image(one.sop_class_uid)) or self.instances
+
+    @property
     def head(self) -> InstanceHeader:
-        """The instance that speaks for the series: the lowest SOP Instance UID, so that it never depends on order."""
-        return min(self.instances, key=lambda instance: instance.sop_instance_uid)
+        """The image that speaks for the series: the lowest SOP Instance UID, so that it never depends on order."""
+        return min(self.images, key=lambda instance: instance.sop_instance_uid)
 
     @property
     def content(self) -> str:
-        """Hexadecimal SHA-256 over the instances' own; the same for the same bytes in any order."""
-        digests = "".join(sorted(instance.sha256 for instance in self.instances))
+        """Hexadecimal SHA-256 over the images' own; the same for the same bytes in any order."""
+        digests = "".join(sorted(instance.sha256 for instance in self.images))
         return hashlib.sha256(digests.encode()).hexdigest()
 
     @property
     def frames(self) -> int:
-        """Number of frames over all instances."""
-        return sum(instance.frames for instance in self.instances)
+        """Number of frames over all images."""
+        return sum(instance.frames for instance in self.images)

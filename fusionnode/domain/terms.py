@@ -31,6 +31,10 @@ class SeriesState(StrEnum):
     IGNORED = "ignored"
 
 
+UNSETTLED = frozenset({SeriesState.RECEIVING, SeriesState.CANDIDATE, SeriesState.REOPENED})
+"""The states of a series that is still on its way; the others are closed."""
+
+
 class Step(StrEnum):
     """The three pieces of work of a job; each is also the name of a queue."""
 

@@ -102,8 +102,11 @@ class Ledger(Protocol):
     def list_series(self, states: Collection[SeriesState], seen_since: datetime | None = None) -> list[Series]:
         """All series in one of ``states``, first seen not before ``seen_since``, with instances, ordered by UID."""
 
+    def list_keys(self, states: Collection[SeriesState], seen_since: datetime | None = None) -> list[SeriesKey]:
+        """The keys of what `list_series` returns, in the same order, without reading any instance."""
+
     def list_related(self, keys: Collection[SeriesKey]) -> list[Series]:
-        """All complete series of the patients (by Patient ID alone) whom ``keys`` belong to, ordered by UID."""
+        """All series, in any state, of the patients (by Patient ID alone) whom ``keys`` belong to, ordered by UID."""
 
     def find_series(self, key: SeriesKey) -> Series:
         """The series as it stood in generation ``key.generation``."""
@@ -111,14 +114,17 @@ class Ledger(Protocol):
     def set_series_state(self, key: SeriesKey, state: SeriesState, reason: str) -> bool:
         """Set the state unless a later generation has begun meanwhile; returns whether it was set."""
 
-    def record_rejections(self, rejections: Sequence[Rejection], decided_at: datetime) -> None:
-        """Keep why series were not paired; the same reason for the same series is kept once."""
+    def record_rejections(self, rejections: Sequence[Rejection], decided_at: datetime) -> list[Rejection]:
+        """Keep why series were not paired, the same reason for the same series once; return what is new."""
 
-    def list_rejections(self) -> list[Rejection]:
-        """Every recorded rejection, oldest first."""
+    def withdraw_rejections(self, pipeline: str, series_uids: Collection[str]) -> None:
+        """Forget why ``pipeline`` did not pair these series, which it pairs now, in all their generations."""
 
-    def add_job(self, job: Job) -> bool:
-        """Enter a job; False when its id is known already."""
+    def list_rejections(self, series_instance_uid: str | None = None) -> list[Rejection]:
+        """Every recorded rejection, or those of one series in all its generations, oldest first."""
+
+    def add_job(self, job: Job, because: str = "") -> bool:
+        """Enter a job, and into the log ``because`` of what; False when its id is known already."""
 
     def has_job(self, job_id: str) -> bool:
         """Whether the job is known."""
@@ -132,6 +138,9 @@ class Ledger(Protocol):
 
     def list_jobs(self, states: Collection[JobState] | None = None, limit: int = 1000) -> list[Job]:
         """Jobs, newest first."""
+
+    def list_jobs_on(self, series_uids: Collection[str]) -> list[Job]:
+        """Every job one of whose two series is among ``series_uids``, newest first."""
 
     def list_claimable(self, step: Step, now: datetime, limit: int = 1000) -> list[str]:
         """Ids of jobs that wait for ``step`` and whose time has come, oldest first."""
@@ -204,7 +213,7 @@ class SeriesSource(Protocol):
     """Where the data sets of a series come from: the spool, or a folder."""
 
     def read_series(self, key: SeriesKey, *, pixels: bool) -> list[Dataset]:
-        """All data sets of that generation, in any order; without pixel data when only headers are needed.
+        """All data sets of that generation that hold pictures, in any order; without pixel data where that is enough.
 
         Raises:
             SpoolFileMissing, DatasetUnreadable

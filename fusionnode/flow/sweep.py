@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum, auto
@@ -10,7 +10,7 @@ from enum import Enum, auto
 from fusionnode.domain.job import Job, JobState, derive_job_id
 from fusionnode.domain.pair import Pair
 from fusionnode.domain.series import Series, SeriesKey
-from fusionnode.domain.terms import SeriesState
+from fusionnode.domain.terms import UNSETTLED, SeriesState
 from fusionnode.errors import LedgerUnavailable, Refused, Unavailable, format_frames
 from fusionnode.flow.ports import Arrival, Arrivals, HeaderReader, Ledger, PreparedStore, StoredFile
 from fusionnode.pairing.match import match_pairs
@@ -19,8 +19,8 @@ from fusionnode.pipeline.schema import Pipeline
 
 logger = logging.getLogger(__name__)
 
-_UNSETTLED = (SeriesState.RECEIVING, SeriesState.CANDIDATE, SeriesState.REOPENED)
 _HOLDING_PREPARED = (JobState.QUEUED, JobState.PREPARING, JobState.PREPARED, JobState.FUSING)
+_WITHOUT_OUTPUT = (JobState.REFUSED, JobState.FAILED, JobState.SUPERSEDED)
 _TRIES = 3
 
 
@@ -43,8 +43,9 @@ class Sweeper:
 
     Attributes:
         pipelines: by name.
-        rematch_seconds: complete series seen within the pipelines' windows are matched again after this time, so that
-            those whose hold time ran out are told so, and pairs missed while no sweeper ran are found.
+        rematch_seconds: complete series seen within the pipelines' hold times are matched again after this time, so
+            that those whose time ran out are told so. The first round looks back over the pipelines' windows, so that
+            pairs missed while no sweeper ran are found.
     """
 
     ledger: Ledger
@@ -56,7 +57,7 @@ class Sweeper:
     rematch_seconds: float = 600.0
     _stillness: Stillness = field(default_factory=Stillness)
     _failures: Counter[str] = field(default_factory=Counter)
-    _unpaired: set[SeriesKey] = field(default_factory=set)
+    _closed: set[SeriesKey] = field(default_factory=set)
     _matched_at: float | None = None
 
     def sweep(self, now: datetime, monotonic: float) -> SweepReport:
@@ -69,9 +70,11 @@ class Sweeper:
         for job in released:
             logger.warning("job %s: its worker went silent; the step is free again", job.id)
         indexed, quarantined = self._index_arrivals(now)
-        settled = self._settle(monotonic)
-        self._unpaired |= set(settled)
+        closed = self._settle(monotonic)
+        # A series that was set aside counts as well: others may have waited for it.
+        self._closed |= closed.keys()
         queued = self._pair(now, monotonic)
+        settled = tuple(key for key, state in closed.items() if state is SeriesState.COMPLETE)
         return SweepReport(indexed, quarantined, settled, queued, released)
 
     def _index_arrivals(self, now: datetime) -> tuple[int, int]:
@@ -110,14 +113,16 @@ class Sweeper:
         # The row is committed before the file moves, so a crash in between only repeats the move.
         self.arrivals.settle_arrival(arrival)
 
-    def _settle(self, monotonic: float) -> tuple[SeriesKey, ...]:
-        series = self.ledger.list_series(_UNSETTLED)
+    def _settle(self, monotonic: float) -> dict[SeriesKey, SeriesState]:
+        """Return the series that were closed, and how, ordered by UID."""
+        series = self.ledger.list_series(UNSETTLED)
         in_flight = self.arrivals.list_places_in_flight()
         self._stillness.forget_others({one.key.series_instance_uid for one in series})
-        return tuple(one.key for one in series if self._settle_one(one, in_flight, monotonic))
+        states = {one.key: self._settle_one(one, in_flight, monotonic) for one in series}
+        return {key: state for key, state in states.items() if state not in UNSETTLED}
 
-    def _settle_one(self, series: Series, in_flight: frozenset[str], monotonic: float) -> bool:
-        """Return whether the series is complete now."""
+    def _settle_one(self, series: Series, in_flight: frozenset[str], monotonic: float) -> SeriesState:
+        """Return the state of the series now."""
         seen = len(series.instances) + len(series.conflicts)
         evidence = Evidence(
             idle_seconds=self._stillness.observe(series.key.series_instance_uid, seen, monotonic),
@@ -127,39 +132,57 @@ class Sweeper:
             settlement = settle_series(series, evidence, self.times)
         except Exception as error:
             logger.error("defect in settling series %s: %s", series.key, format_frames(error))
-            return False
+            return series.state
         if settlement.state is series.state or not self.ledger.set_series_state(
             series.key, settlement.state, settlement.reason
         ):
-            return False
+            return series.state
         logger.info("series %s is %s: %s", series.key, settlement.state, settlement.reason)
-        return settlement.state is SeriesState.COMPLETE
+        return settlement.state
 
     def _pair(self, now: datetime, monotonic: float) -> tuple[Job, ...]:
+        keys = sorted(self._closed, key=lambda key: key.series_instance_uid)
         due = self._matched_at is None or monotonic - self._matched_at >= self.rematch_seconds
-        if not due and not self._unpaired:
-            return ()
-        candidates = {series.key: series for series in self.ledger.list_related(self._unpaired)}
         if due:
-            recent = self.ledger.list_series((SeriesState.COMPLETE,), now - _longest_window(self.pipelines.values()))
-            candidates |= {series.key: series for series in recent}
+            back = _longest_window(self.pipelines.values(), hold_only=self._matched_at is not None)
+            keys += self.ledger.list_keys((SeriesState.COMPLETE,), now - back)
             self.prepared.keep_only({job.id for job in self.ledger.list_jobs(_HOLDING_PREPARED, limit=1_000_000)})
-        ordered = sorted(candidates.values(), key=lambda series: series.key.series_instance_uid)
-        queued = tuple(job for pipeline in self.pipelines.values() for job in self._match(pipeline, ordered, now))
+        queued = tuple(job for patient in self._list_patients(keys) for job in self._match(patient, now))
         # Only now: a round that the ledger broke off must be done again.
-        self._unpaired.clear()
+        self._closed.clear()
         self._matched_at = monotonic if due else self._matched_at
         return queued
 
-    def _match(self, pipeline: Pipeline, candidates: Sequence[Series], now: datetime) -> list[Job]:
-        try:
-            matching = match_pairs(pipeline, candidates, now)
-        except Exception as error:
-            logger.error("defect in matching for %s: %s", pipeline.identifier, format_frames(error))
-            return []
-        self.ledger.record_rejections(matching.rejections, now)
-        contents = {series.key: series.content for series in candidates}
-        jobs = (queue_pair(self.ledger, pipeline, pair, contents, now) for pair in matching.pairs)
+    def _list_patients(self, keys: Iterable[SeriesKey]) -> Iterator[list[Series]]:
+        """Yield all series of each patient whom ``keys`` belong to, one patient at a time: a hospital has many.
+
+        All of them, however old: judged without the partner it has, a series would be given another one.
+        """
+        done: set[str] = set()
+        for key in keys:
+            if key.series_instance_uid not in done:
+                patient = self.ledger.list_related([key])
+                done |= {one.key.series_instance_uid for one in patient}
+                yield patient
+
+    def _match(self, patient: Sequence[Series], now: datetime) -> list[Job]:
+        touched = any(series.key in self._closed for series in patient)
+        contents = {series.key: series.content for series in patient if series.state is SeriesState.COMPLETE}
+        jobs = []
+        for pipeline in self.pipelines.values():
+            try:
+                matching = match_pairs(pipeline, patient, now)
+            except Exception as error:
+                logger.error("defect in matching for %s: %s", pipeline.identifier, format_frames(error))
+                continue
+            for rejection in self.ledger.record_rejections(matching.rejections, now):
+                named = ", ".join(map(str, rejection.series))
+                logger.info("%s does not pair %s: %s", pipeline.identifier, named, rejection.reason)
+            if touched:
+                # A pair that was fused before may have waited meanwhile for what proved unusable.
+                uids = {key.series_instance_uid for pair in matching.pairs for key in (pair.fixed, pair.moving)}
+                self.ledger.withdraw_rejections(pipeline.name, uids)
+            jobs += [queue_pair(self.ledger, pipeline, pair, contents, now) for pair in matching.pairs]
         return [job for job in jobs if job is not None]
 
 
@@ -171,21 +194,30 @@ class _Indexing(Enum):
     PUT_OFF = auto()
 
 
-def _longest_window(pipelines: Iterable[Pipeline]) -> timedelta:
-    """How far back a partner may lie: the pairing window or the hold time, and a day for clocks and zones."""
-    hours = [max(24 * one.pairing.window_days, one.pairing.hold_hours) for one in pipelines]
+def _longest_window(pipelines: Iterable[Pipeline], *, hold_only: bool) -> timedelta:
+    """How far back to look: the hold time or the pairing window, and a day for clocks and zones."""
+    pairings = [one.pairing for one in pipelines]
+    hours = [one.hold_hours for one in pairings] + [0 if hold_only else 24 * one.window_days for one in pairings]
     return timedelta(hours=max(hours, default=0) + 24)
 
 
 def queue_pair(
     ledger: Ledger, pipeline: Pipeline, pair: Pair, contents: Mapping[SeriesKey, str], now: datetime
 ) -> Job | None:
-    """Enter the job of ``pair``, ending unfinished jobs on earlier generations; None when it is known already."""
+    """Enter the job of ``pair``; None when it is known already.
+
+    Unfinished jobs on earlier generations of it are ended: their data is not whole. A job on another pair of the same
+    scan is right, only worse, and the better one may yet be refused: it goes on, and the new one says that it
+    supersedes it.
+    """
     job_id = derive_job_id(pipeline.name, pipeline.version, contents[pair.fixed], contents[pair.moving])
     if ledger.has_job(job_id):
         return None
     fixed_uid, moving_uid = pair.fixed.series_instance_uid, pair.moving.series_instance_uid
+    # Before the job is there: after a crash in between this is done again.
+    ledger.withdraw_rejections(pipeline.name, (fixed_uid, moving_uid))
     earlier = ledger.supersede_jobs(pipeline.name, fixed_uid, moving_uid, job_id, now)
+    earlier = earlier or _list_displaced(ledger, pipeline, pair)
     job = Job(
         id=job_id,
         pipeline=pipeline.name,
@@ -197,14 +229,21 @@ def queue_pair(
         moment=now.replace(microsecond=0),
         supersedes=earlier[0] if earlier else "",
     )
-    if not ledger.add_job(job):
+    because = "; ".join([f"score {pair.score:.10g}", *pair.reasons])
+    if not ledger.add_job(job, because):
         return None
-    logger.info(
-        "job %s: %s fuses %s with %s (%s)",
-        job.id,
-        pipeline.identifier,
-        pair.fixed,
-        pair.moving,
-        "; ".join(pair.reasons),
-    )
+    logger.info("job %s: %s fuses %s with %s (%s)", job.id, pipeline.identifier, pair.fixed, pair.moving, because)
     return job
+
+
+def _list_displaced(ledger: Ledger, pipeline: Pipeline, pair: Pair) -> list[str]:
+    """Return ids of the jobs whose fused series shows the same functional scan, and stands or will stand, newest first.
+
+    Each scan is fused with one fixed series at a time, so any other one was chosen before this pair could be.
+    """
+    scan = {key.series_instance_uid for key in (pair.moving, *pair.rivals)}
+    return [
+        job.id
+        for job in ledger.list_jobs_on(scan)
+        if job.pipeline == pipeline.name and job.moving.series_instance_uid in scan and job.state not in _WITHOUT_OUTPUT
+    ]

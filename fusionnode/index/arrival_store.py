@@ -10,7 +10,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, RowMapping, insert, select, text, update
 
-from fusionnode.domain.series import InstanceHeader, PatientIdentity
+from fusionnode.domain.series import SECOND_CONTENT, InstanceHeader, PatientIdentity
 from fusionnode.domain.terms import SeriesState
 from fusionnode.flow.ports import Arrival
 from fusionnode.index.database import Store, insert_new
@@ -97,15 +97,13 @@ def _knows_conflict(connection: Connection, header: InstanceHeader) -> bool:
 
 def _find_contradiction(header: InstanceHeader, earlier: RowMapping | None, series: RowMapping | None) -> str:
     if earlier is not None:
-        return f"SOP instance {header.sop_instance_uid} arrived before with other content."
+        return SECOND_CONTENT
     if series is None:
         return ""
     if series["study_instance_uid"] != header.study_instance_uid:
-        return f"SOP instance {header.sop_instance_uid} claims another study than the series began with."
+        return "claims another study than the series began with"
     difference = describe_difference(read_identity(series), header.patient)
-    if difference:
-        return f"SOP instance {header.sop_instance_uid} claims another patient: {difference}."
-    return ""
+    return f"claims another patient ({difference}) than the series began with" if difference else ""
 
 
 def _record_conflict(
@@ -122,8 +120,8 @@ def _record_conflict(
             "seen_at": at,
         }
         insert_new(connection, ConflictRow, [row])
-        append_event(connection, Event(at, series_uid, "conflict", reason))
-    logger.warning("series %s: %s", header.series_instance_uid, reason)
+        append_event(connection, Event(at, series_uid, "conflict", f"SOP instance {header.sop_instance_uid} {reason}."))
+    logger.warning("series %s: SOP instance %s %s", header.series_instance_uid, header.sop_instance_uid, reason)
 
 
 def _begin_series(connection: Connection, header: InstanceHeader, at: datetime) -> None:

@@ -17,6 +17,9 @@ from fusionnode.index.tables import Table
 LOCK_WAIT_SECONDS = 30
 """How long a transaction waits for another one before it gives up as `LedgerUnavailable`."""
 
+CHUNK = 400
+"""How many values go into one IN list, twice; SQLite takes no more than 999 of them in its older builds."""
+
 _CONNECTIONS = 32
 _WRITES = "fusionnode_writes"
 

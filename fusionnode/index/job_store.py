@@ -11,7 +11,7 @@ from sqlalchemy.orm import aliased
 from fusionnode.domain.job import TRANSITIONS, WAITING, WORKING, Job, JobEvent, JobState, next_state
 from fusionnode.domain.terms import Step
 from fusionnode.errors import JobUnknown, LeaseLost, TransitionForbidden
-from fusionnode.index.database import Store, insert_new
+from fusionnode.index.database import CHUNK, Store, insert_new
 from fusionnode.index.event_log import Event, append_event
 from fusionnode.index.job_rows import describe_cause, read_job, write_job
 from fusionnode.index.tables import JobRow
@@ -29,8 +29,8 @@ _ATTEMPTS: dict[JobEvent, Any] = {
 class JobStore(Store):
     """Enters, claims, moves and lists jobs."""
 
-    def add_job(self, job: Job) -> bool:
-        """Enter a job; False when its id is known already.
+    def add_job(self, job: Job, because: str = "") -> bool:
+        """Enter a job, and into the log ``because`` of what; False when its id is known already.
 
         Raises:
             TransitionForbidden: it is not queued; every job begins there.
@@ -42,7 +42,8 @@ class JobStore(Store):
         with self._database.write() as connection:
             added = insert_new(connection, JobRow, [write_job(job)]) == 1
             if added:
-                append_event(connection, Event(job.moment, job.id, "queued", f"{job.fixed} with {job.moving}"))
+                detail = f"{job.fixed} with {job.moving}" + (f": {because}" if because else "")
+                append_event(connection, Event(job.moment, job.id, "queued", detail))
         return added
 
     def has_job(self, job_id: str) -> bool:
@@ -66,6 +67,17 @@ class JobStore(Store):
             query = query.where(JobRow.state.in_(sorted(states)))
         with self._database.read() as connection:
             return _load_jobs(connection, query)
+
+    def list_jobs_on(self, series_uids: Collection[str]) -> list[Job]:
+        """Return every job one of whose two series is among ``series_uids``, newest first."""
+        uids = sorted(series_uids)
+        found: dict[str, Job] = {}
+        with self._database.read() as connection:
+            for start in range(0, len(uids), CHUNK):
+                chunk = uids[start : start + CHUNK]
+                concerned = or_(JobRow.fixed_uid.in_(chunk), JobRow.moving_uid.in_(chunk))
+                found |= {job.id: job for job in _load_jobs(connection, select(*_COLUMNS).where(concerned))}
+        return sorted(sorted(found.values(), key=lambda job: job.id), key=lambda job: job.moment, reverse=True)
 
     def list_claimable(self, step: Step, now: datetime, limit: int = 1000) -> list[str]:
         """Return ids of jobs that wait for ``step`` and whose time has come, oldest first."""

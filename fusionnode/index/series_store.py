@@ -5,12 +5,12 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, and_, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, or_, select, update
 
-from fusionnode.domain.series import InstanceHeader, Series, SeriesKey
+from fusionnode.domain.series import Conflict, InstanceHeader, Series, SeriesKey
 from fusionnode.domain.terms import SeriesState
 from fusionnode.errors import SeriesUnknown
-from fusionnode.index.database import Store
+from fusionnode.index.database import CHUNK, Store
 from fusionnode.index.event_log import Event, append_event
 from fusionnode.index.instance_rows import read_row
 from fusionnode.index.tables import ConflictRow, GenerationRow, InstanceRow, SeriesRow
@@ -33,19 +33,34 @@ class SeriesStore(Store):
         with self._database.read() as connection:
             return _load_present(connection, wanted)
 
+    def list_keys(self, states: Collection[SeriesState], seen_since: datetime | None = None) -> list[SeriesKey]:
+        """Return the keys of what `list_series` returns, in the same order, without reading any instance."""
+        columns = (SeriesRow.series_instance_uid, SeriesRow.generation)
+        query = select(*columns).join(GenerationRow, _PRESENT).where(GenerationRow.state.in_(sorted(states)))
+        if seen_since is not None:
+            query = query.where(SeriesRow.first_seen_at >= seen_since)
+        with self._database.read() as connection:
+            keys = [SeriesKey(uid, generation) for uid, generation in connection.execute(query)]
+        return sorted(keys, key=lambda key: key.series_instance_uid)
+
+    def list_named(self, uid: str) -> list[Series]:
+        """Return the series with this Series Instance UID, or all of the study with this UID, ordered by UID."""
+        named = or_(SeriesRow.series_instance_uid == uid, SeriesRow.study_instance_uid == uid)
+        with self._database.read() as connection:
+            return _load_present(connection, named)
+
     def list_related(self, keys: Collection[SeriesKey]) -> list[Series]:
-        """Return all complete series of the patients (by Patient ID alone) whom ``keys`` belong to, ordered by UID."""
+        """Return all series, in any state, of the patients (by Patient ID alone) whom ``keys`` belong to, by UID."""
         uids = sorted({key.series_instance_uid for key in keys})
         with self._database.read() as connection:
             patients = set()
-            for start in range(0, len(uids), _CHUNK):
-                chunk = uids[start : start + _CHUNK]
+            for start in range(0, len(uids), CHUNK):
+                chunk = uids[start : start + CHUNK]
                 query = select(SeriesRow.patient_id).where(SeriesRow.series_instance_uid.in_(chunk))
                 patients |= set(connection.execute(query).scalars())
-            complete = GenerationRow.state == SeriesState.COMPLETE
             found: list[Series] = []
             for patient_id in patients:
-                found += _load_present(connection, and_(complete, SeriesRow.patient_id == patient_id))
+                found += _load_present(connection, SeriesRow.patient_id == patient_id)
         return sorted(found, key=lambda series: series.key.series_instance_uid)
 
     def find_series(self, key: SeriesKey) -> Series:
@@ -89,10 +104,7 @@ class SeriesStore(Store):
 
 
 _Instances = dict[str, list[tuple[int, InstanceHeader]]]
-_Conflicts = dict[str, list[tuple[int, str]]]
-
-_CHUNK = 500
-"""How many values go into one IN list; SQLite takes no more than 999 in its older builds."""
+_Conflicts = dict[str, list[tuple[int, Conflict]]]
 
 
 def _load_present(connection: Connection, condition: ColumnElement[bool]) -> list[Series]:
@@ -124,14 +136,14 @@ def _load_instances(connection: Connection, condition: ColumnElement[bool]) -> _
 
 def _load_conflicts(connection: Connection, condition: ColumnElement[bool]) -> _Conflicts:
     found: _Conflicts = defaultdict(list)
-    columns = (ConflictRow.series_instance_uid, ConflictRow.generation, ConflictRow.sop_instance_uid)
-    for uid, generation, sop_instance_uid in connection.execute(select(*columns).where(condition)):
-        found[uid].append((generation, sop_instance_uid))
+    for row in connection.execute(select(ConflictRow).where(condition)).mappings():
+        conflict = Conflict(row["sop_instance_uid"], row["reason"])
+        found[row["series_instance_uid"]].append((row["generation"], conflict))
     return found
 
 
 def _assemble(
-    row: RowMapping, instances: Sequence[tuple[int, InstanceHeader]], conflicts: Sequence[tuple[int, str]]
+    row: RowMapping, instances: Sequence[tuple[int, InstanceHeader]], conflicts: Sequence[tuple[int, Conflict]]
 ) -> Series:
     generation: Any = row["generation"]
     present = [header for since, header in instances if since <= generation]
@@ -139,7 +151,7 @@ def _assemble(
         key=SeriesKey(row["series_instance_uid"], generation),
         state=SeriesState(row["state"]),
         instances=tuple(sorted(present, key=lambda header: header.sop_instance_uid)),
-        conflicts=tuple(sorted({uid for since, uid in conflicts if since <= generation})),
+        conflicts=tuple(sorted({conflict for since, conflict in conflicts if since <= generation})),
         reason=row["reason"],
         first_seen_at=row["first_seen_at"],
     )

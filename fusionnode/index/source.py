@@ -8,6 +8,7 @@ from pydicom import Dataset
 from fusionnode.domain.series import InstanceHeader, SeriesKey
 from fusionnode.errors import DatasetUnreadable, SpoolFileMissing, SpoolUnreadable
 from fusionnode.flow.ports import Ledger
+from fusionnode.volumes.bounds import require_bounded
 
 
 class SpoolSeriesSource:
@@ -18,7 +19,7 @@ class SpoolSeriesSource:
         self._spool = spool
 
     def read_series(self, key: SeriesKey, *, pixels: bool) -> list[Dataset]:
-        """Return the data sets of one generation, in no particular order.
+        """Return the data sets of one generation that hold pictures, in no particular order.
 
         Raises:
             SpoolFileMissing: the ledger names a file that is not there.
@@ -26,11 +27,13 @@ class SpoolSeriesSource:
             DatasetUnreadable: a file cannot be parsed.
         """
         series = self._ledger.find_series(key)
-        return [self._read(instance, pixels=pixels) for instance in series.instances]
+        return [self._read(instance, pixels=pixels) for instance in series.images]
 
     def _read(self, instance: InstanceHeader, *, pixels: bool) -> Dataset:
         path = self._spool / instance.path
         try:
+            with path.open("rb") as stream:
+                require_bounded(stream, f"Instance {instance.sop_instance_uid}")
             ds = pydicom.dcmread(path, stop_before_pixels=not pixels, force=True)
         except FileNotFoundError:
             raise SpoolFileMissing(
@@ -44,6 +47,8 @@ class SpoolSeriesSource:
                 remedy="Look at the disk, the network file system and the memory of this host.",
                 sop_instance_uid=instance.sop_instance_uid,
             ) from error
+        except DatasetUnreadable:
+            raise
         except Exception as error:
             # pydicom lets many kinds of error out of a broken file; to the job they all mean the same.
             raise DatasetUnreadable(

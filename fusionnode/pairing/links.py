@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 
 from fusionnode.domain.series import PatientIdentity, Series, SeriesKey
+from fusionnode.domain.terms import UNSETTLED
 from fusionnode.pairing.patient import find_contradictions, is_placeholder, is_same_patient, merge_identities
 from fusionnode.pairing.select import Chosen, find_unmet
 from fusionnode.pipeline.schema import Pipeline
@@ -18,6 +19,10 @@ class Link(IntEnum):
     STUDY = 2
     FRAME = 3
 
+
+LINK_SCORE = 10_000.0
+"""Of one rank of `Link`: outweighs every sum of preferences (at most 32 of weight 10 in each role, `SeriesRule`) and
+every distance (at most 3660 days of weight 1, `Pairing`)."""
 
 LINK_WORDS = {
     Link.WINDOW: "acquired within the time window",
@@ -57,15 +62,39 @@ class Candidate:
         """Series Instance UID."""
         return self.key.series_instance_uid
 
+    @property
+    def arriving(self) -> bool:
+        """Whether it is still on its way: it can be waited for, not fused."""
+        return self.series.state in UNSETTLED
+
 
 @dataclass(frozen=True)
 class Bond:
-    """A fixed and a moving candidate that may be fused. ``days``: whole days between them, 0 unless WINDOW."""
+    """A fixed and a moving candidate that may be fused.
+
+    Attributes:
+        days: whole days between their acquisitions, 0 where one is undated.
+        score: the link counts most, then the preferences of both roles less the distance in days.
+    """
 
     fixed: Candidate
     moving: Candidate
     link: Link
-    days: int = 0
+    days: int
+    score: float
+
+    @property
+    def arriving(self) -> bool:
+        """Whether one of the two is still on its way."""
+        return self.fixed.arriving or self.moving.arriving
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """What makes up the score, in words without values of the header."""
+        apart = (f"{self.days} day(s) between the acquisitions",) if self.days else ()
+        fixed, moving = self.fixed.chosen, self.moving.chosen
+        roles = [f"fixed: {reason}" for reason in fixed.reasons] + [f"moving: {reason}" for reason in moving.reasons]
+        return (LINK_WORDS[self.link], *apart, *roles)
 
 
 @dataclass(frozen=True)
@@ -78,13 +107,13 @@ class Obstacle:
 
 def make_candidate(chosen: Chosen) -> Candidate:
     """Return the candidate for a series whose instances all name one patient."""
-    instances = chosen.series.instances
-    acquired = [in_utc(one.acquired_at) for one in instances if one.acquired_at is not None]
+    images = chosen.series.images
+    acquired = [in_utc(one.acquired_at) for one in images if one.acquired_at is not None]
     return Candidate(
         chosen=chosen,
-        identity=merge_identities(one.patient for one in instances),
-        frame=_find_only(one.frame_of_reference_uid for one in instances),
-        study=_find_only(one.study_instance_uid for one in instances),
+        identity=merge_identities(one.patient for one in chosen.series.instances),
+        frame=_find_only(one.frame_of_reference_uid for one in images),
+        study=_find_only(one.study_instance_uid for one in images),
         acquired_at=min(acquired, default=None),
     )
 
@@ -104,13 +133,16 @@ def join_candidates(
     if contradictions:
         words = f"same PatientID, but the {' and the '.join(contradictions)} contradicts: not taken for one patient"
         return Obstacle(5, f"{words} ({_name_both(fixed, moving)})")
+    same_study = bool(fixed.study) and fixed.study == moving.study
     if fixed.frame and fixed.frame == moving.frame:
-        return Bond(fixed, moving, Link.FRAME)
+        # Some systems give every scan the same frame of reference; no head lies still for weeks.
+        too_far = None if same_study else _find_distance(max(1.0, pipeline.pairing.window_days), fixed, moving)
+        return too_far or _make_bond(pipeline, fixed, moving, Link.FRAME)
     for one in (fixed, moving):
         if unmet := find_unmet(pipeline.registration.where, one.series):
             return Obstacle(3, f"no shared frame of reference, and no motion may be estimated: {one.uid} {unmet}")
-    if fixed.study and fixed.study == moving.study:
-        return Bond(fixed, moving, Link.STUDY)
+    if same_study:
+        return _make_bond(pipeline, fixed, moving, Link.STUDY)
     return _join_in_time(pipeline, fixed, moving, crowd)
 
 
@@ -141,8 +173,28 @@ def _join_in_time(
     if fixed.acquired_at is None or moving.acquired_at is None:
         undated = fixed if fixed.acquired_at is None else moving
         return Obstacle(2, f"neither frame of reference nor study is shared, and {undated.uid} states no date")
-    distance = abs(fixed.acquired_at - moving.acquired_at)
-    if distance > timedelta(days=pipeline.pairing.window_days):
-        words = f"{distance.days} days apart, more than {pipeline.pairing.window_days:g}"
-        return Obstacle(1, f"{words} ({_name_both(fixed, moving)})")
-    return Bond(fixed, moving, Link.WINDOW, distance.days)
+    return _find_distance(pipeline.pairing.window_days, fixed, moving) or _make_bond(
+        pipeline, fixed, moving, Link.WINDOW
+    )
+
+
+def _find_distance(window_days: float, fixed: Candidate, moving: Candidate) -> Obstacle | None:
+    """Return the obstacle of two series acquired further apart than the window; None where one is undated."""
+    distance = _measure_distance(fixed, moving)
+    if distance <= timedelta(days=window_days):
+        return None
+    words = f"{distance.days} days apart, more than {window_days:g}"
+    return Obstacle(1, f"{words} ({_name_both(fixed, moving)})")
+
+
+def _measure_distance(fixed: Candidate, moving: Candidate) -> timedelta:
+    if fixed.acquired_at is None or moving.acquired_at is None:
+        return timedelta(0)
+    return abs(fixed.acquired_at - moving.acquired_at)
+
+
+def _make_bond(pipeline: Pipeline, fixed: Candidate, moving: Candidate, link: Link) -> Bond:
+    days = _measure_distance(fixed, moving).days
+    liking = fixed.chosen.preference_score + moving.chosen.preference_score - pipeline.pairing.day_weight * days
+    # Rounded, so that sums that mean the same are the same.
+    return Bond(fixed, moving, link, days, round(link * LINK_SCORE + liking, 6))

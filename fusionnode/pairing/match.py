@@ -7,20 +7,23 @@ A pipeline's candidates are the complete series of its modalities. Each ends in 
    reference, a shared study, or acquisition times at most ``window_days`` apart. Where a third series agrees with one
    of the two but contradicts the other (an absent issuer agrees with any), the time window alone joins nothing: the
    patient is ambiguous. Nor does it for a PatientID that is a placeholder such as UNKNOWN.
-3. Each moving series takes the fixed one with the strongest link, then the highest preference score, then the
-   nearest day, then the most slices, then the lowest UID.
-4. Of the moving series of one study and frame that took the same fixed series, one is fused: the preferred one, then
-   the one with the most slices, then the lowest UID. They are reconstructions of one acquisition (with and without
-   attenuation correction, other filters), and fusing each would only bury the good one. Two tracers or two
-   scans have two studies or two frames and are both fused.
+3. Each moving series takes the fixed one with the highest score: the link first, then the preferences less the days
+   between the two. Equal scores are decided by the nearest day, then the most slices, then the lowest UID.
+4. Of the moving series of one study, frame and time one is fused: that with the highest preference score, then the
+   most slices, then the lowest UID. They are reconstructions of one acquisition (with and without attenuation
+   correction, other filters), and fusing each would only bury the good one. Two tracers or two scans differ in study,
+   frame or time and are both fused.
+5. A series that is still arriving is never fused, but where it would be chosen it is waited for: the second best
+   is not fused a minute before the best is whole.
 
 The result depends on the set of series only, not on their order.
 """
 
 import itertools
+import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from fusionnode.domain.pair import Pair, Rejection
@@ -37,19 +40,66 @@ from fusionnode.pairing.links import (
     make_candidate,
 )
 from fusionnode.pairing.patient import explain_unidentified
-from fusionnode.pairing.select import select_series
+from fusionnode.pairing.select import Chosen, foresee_series, select_series
 from fusionnode.pipeline.schema import Pipeline, SeriesRule
 
-_LINK_SCORE = 1000.0
-"""Outweighs every sum of preferences: at most 32 of weight 10 in each role (`SeriesRule`)."""
+ONE_ACQUISITION = timedelta(minutes=10)
+"""Series of one study and frame that begin no further apart than this are reconstructions of one acquisition. Early and
+late images of one injection lie further apart; the beds of one scan do not count, only its beginning."""
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One acquisition of the functional scanner, of which one reconstruction is fused.
+
+    Attributes:
+        chosen: the bond to fuse, or to wait for where one of its series is still arriving.
+        rivals: the bonds of the other reconstructions, each with the fixed series it fits best.
+    """
+
+    chosen: Bond
+    rivals: tuple[Bond, ...] = ()
+
+
+@dataclass(frozen=True)
+class PatientFile:
+    """Everything with one PatientID: who was scanned is matched file by file, so no file can touch another.
+
+    Attributes:
+        fixed: candidates of the fixed role, those still arriving among them.
+        moving: the same of the moving role.
+        joints: for each candidate what joins it to, or separates it from, each candidate of the other role.
+        scans: what was chosen.
+    """
+
+    pipeline: Pipeline
+    fixed: tuple[Candidate, ...]
+    moving: tuple[Candidate, ...]
+    joints: Mapping[SeriesKey, Mapping[SeriesKey, Bond | Obstacle]]
+    scans: tuple[Scan, ...] = ()
+
+    def list_bonds(self, key: SeriesKey) -> list[Bond]:
+        """Return what joins the candidate to others."""
+        return [joint for joint in self.joints[key].values() if isinstance(joint, Bond)]
+
+    def list_obstacles(self, key: SeriesKey) -> list[Obstacle]:
+        """Return what stands between the candidate and others."""
+        return [joint for joint in self.joints[key].values() if isinstance(joint, Obstacle)]
 
 
 @dataclass(frozen=True)
 class Matching:
-    """What a pipeline makes of a set of series: pairs in the order of their moving keys, rejections of their keys."""
+    """What a pipeline makes of a set of series.
+
+    Attributes:
+        pairs: in the order of their moving keys.
+        rejections: one for each other complete candidate, in the order of their keys.
+        files: what was weighed, in the order of the PatientIDs; for explanations.
+    """
 
     pairs: tuple[Pair, ...]
     rejections: tuple[Rejection, ...]
+    files: tuple[PatientFile, ...] = field(default=(), compare=False, repr=False)
 
 
 def match_pairs(pipeline: Pipeline, series: Sequence[Series], now: datetime) -> Matching:
@@ -57,45 +107,50 @@ def match_pairs(pipeline: Pipeline, series: Sequence[Series], now: datetime) -> 
 
     Args:
         pipeline: its roles, its time window and its hold time.
-        series: any series in any order; only complete ones of the pipeline's modalities are candidates.
+        series: any series in any order; only complete ones of the pipeline's modalities are paired. The others serve
+            to know what is still to come, and which patients share a PatientID.
         now: UTC; a candidate first seen more than ``hold_hours`` ago is told that its wait is over. That closes the
             account of its wait, not its chances: a partner that comes later still pairs by the same rules.
 
     Returns:
         The reasons hold no patient data and no elapsed time, so that the same reason recurs word for word.
     """
-    complete = [one for one in _keep_newest(series) if one.state is SeriesState.COMPLETE and one.instances]
-    fixed, reasons = _admit(pipeline.fixed, complete)
-    others = [one for one in complete if one.head.modality not in pipeline.fixed.modality]
+    newest = [one for one in _keep_newest(series) if one.instances]
+    others = [one for one in newest if one.head.modality not in pipeline.fixed.modality]
+    fixed, reasons = _admit(pipeline.fixed, newest)
     moving, unfit = _admit(pipeline.moving, others)
     reasons |= unfit
-    kept: list[Bond] = []
-    for file in _open_files(pipeline, fixed, moving, complete):
-        bonds, lost = _choose_bonds(file)
-        kept += bonds
-        reasons |= lost | _explain_lonely(file, {*lost, *_list_keys(bonds)}, now)
-    pairs = (_make_pair(pipeline, bond) for bond in sorted(kept, key=lambda bond: _order(bond.moving.key)))
+    files = tuple(_choose_bonds(file) for file in _open_files(pipeline, fixed, moving, newest))
+    pairs = [_make_pair(file, scan) for file in files for scan in file.scans if not scan.chosen.arriving]
+    paired = {key for pair in pairs for key in (pair.fixed, pair.moving)}
+    for file in files:
+        lonely = [one for one in (*file.fixed, *file.moving) if not one.arriving and one.key not in paired]
+        reasons |= {one.key: explain_lonely(file, one, now) for one in lonely}
     rejections = (Rejection(pipeline.name, (key,), reasons[key]) for key in sorted(reasons, key=_order))
-    return Matching(tuple(pairs), tuple(rejections))
+    return Matching(tuple(sorted(pairs, key=lambda pair: _order(pair.moving))), tuple(rejections), files)
 
 
-@dataclass(frozen=True)
-class _PatientFile:
-    """Everything with one PatientID: who was scanned is matched file by file, so no file can touch another.
+def explain_lonely(file: PatientFile, one: Candidate, now: datetime) -> str:
+    """Return why a complete candidate of the file that is in no pair is in none."""
+    role = Role.FIXED if any(one is other for other in file.fixed) else Role.MOVING
+    chosen = [scan.chosen for scan in file.scans if one.key in (scan.chosen.fixed.key, scan.chosen.moving.key)]
+    if chosen:
+        awaited = chosen[0].fixed if chosen[0].fixed.arriving else chosen[0].moving
+        return f"waits for {awaited.uid}, which is still arriving and would be chosen ({LINK_WORDS[chosen[0].link]})"
+    bonds = file.list_bonds(one.key)
+    if bonds:
+        return explain_loss(file, min(bonds, key=_rank_fixed if role is Role.MOVING else _rank_moving))
+    return _explain_waiting(file, one, role, now)
 
-    ``joints`` holds for each candidate what joins it to, or separates it from, every candidate of the other role.
-    """
 
-    pipeline: Pipeline
-    fixed: tuple[Candidate, ...]
-    moving: tuple[Candidate, ...]
-    joints: Mapping[SeriesKey, Sequence[Bond | Obstacle]]
-
-    def list_bonds(self, key: SeriesKey) -> list[Bond]:
-        return [joint for joint in self.joints[key] if isinstance(joint, Bond)]
-
-    def list_obstacles(self, key: SeriesKey) -> list[Obstacle]:
-        return [joint for joint in self.joints[key] if isinstance(joint, Obstacle)]
+def explain_loss(file: PatientFile, bond: Bond) -> str:
+    """Return what was preferred to a bond of the file that was not chosen, and what it had that this one had not."""
+    best = min(file.list_bonds(bond.moving.key), key=_rank_fixed)
+    if best is not bond:
+        link = LINK_WORDS[best.link]
+        return f"fixed {_name(best.fixed)} was preferred for moving {bond.moving.uid} ({link}) {_compare(best, bond)}"
+    winner = next(scan.chosen for scan in file.scans if any(bond is rival for rival in scan.rivals))
+    return f"moving {_name(winner.moving)} of this scan was preferred {_compare(winner, bond)}"
 
 
 def _order(key: SeriesKey) -> tuple[str, int]:
@@ -108,20 +163,23 @@ def _keep_newest(series: Iterable[Series]) -> list[Series]:
     return list(newest.values())
 
 
-def _admit(rule: SeriesRule, complete: Sequence[Series]) -> tuple[list[Candidate], dict[SeriesKey, str]]:
-    """Return the candidates that fit ``rule``, and why the others of its modalities do not."""
-    chosen, refused = select_series(rule, (one for one in complete if one.head.modality in rule.modality))
+def _admit(rule: SeriesRule, series: Sequence[Series]) -> tuple[list[Candidate], dict[SeriesKey, str]]:
+    """Return the candidates that fit ``rule``, arriving ones too, and why the other complete ones do not."""
+    own = [one for one in series if one.head.modality in rule.modality]
+    chosen, refused = select_series(rule, (one for one in own if one.state is SeriesState.COMPLETE))
     unidentified = {choice.series.key: explain_unidentified(choice.series) for choice in chosen}
     reasons = {one.key: reason for one, reason in refused}
     reasons |= {key: reason for key, reason in unidentified.items() if reason}
-    return [make_candidate(choice) for choice in chosen if not unidentified[choice.series.key]], reasons
+    known: list[Chosen] = [choice for choice in chosen if not unidentified[choice.series.key]]
+    known += [choice for choice in foresee_series(rule, own) if not explain_unidentified(choice.series)]
+    return [make_candidate(choice) for choice in known], reasons
 
 
 def _open_files(
-    pipeline: Pipeline, fixed: Sequence[Candidate], moving: Sequence[Candidate], complete: Sequence[Series]
-) -> Iterator[_PatientFile]:
+    pipeline: Pipeline, fixed: Sequence[Candidate], moving: Sequence[Candidate], known: Sequence[Series]
+) -> Iterator[PatientFile]:
     crowds: dict[str, set[PatientIdentity]] = defaultdict(set)
-    for identity in {one.patient for series in complete for one in series.instances}:
+    for identity in {one.patient for series in known for one in series.instances}:
         crowds[identity.patient_id.strip()].add(identity)
     roles: dict[str, tuple[list[Candidate], list[Candidate]]] = defaultdict(lambda: ([], []))
     for one in fixed:
@@ -129,74 +187,73 @@ def _open_files(
     for one in moving:
         roles[one.identity.patient_id][1].append(one)
     for patient_id, (their_fixed, their_moving) in sorted(roles.items()):
-        joints: dict[SeriesKey, list[Bond | Obstacle]] = {one.key: [] for one in (*their_fixed, *their_moving)}
+        joints: dict[SeriesKey, dict[SeriesKey, Bond | Obstacle]] = {
+            one.key: {} for one in (*their_fixed, *their_moving)
+        }
         for one, other in itertools.product(their_fixed, their_moving):
             joint = join_candidates(pipeline, one, other, crowds[patient_id])
-            joints[one.key].append(joint)
-            joints[other.key].append(joint)
-        yield _PatientFile(pipeline, tuple(their_fixed), tuple(their_moving), joints)
+            joints[one.key][other.key] = joints[other.key][one.key] = joint
+        yield PatientFile(pipeline, tuple(their_fixed), tuple(their_moving), joints)
 
 
-def _choose_bonds(file: _PatientFile) -> tuple[list[Bond], dict[SeriesKey, str]]:
-    """Return the bonds to fuse, and why the moving series lost that had a bond but are not fused."""
+def _choose_bonds(file: PatientFile) -> PatientFile:
+    """Return the file with the bonds to fuse or to wait for: of each scan one, with the fixed series it fits best."""
     best = [min(bonds, key=_rank_fixed) for one in file.moving if (bonds := file.list_bonds(one.key))]
-    scans: dict[tuple[SeriesKey, str, str], list[Bond]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[Bond]] = defaultdict(list)
     for bond in best:
-        scans[bond.fixed.key, bond.moving.study, bond.moving.frame].append(bond)
-    kept = [min(bonds, key=_rank_moving) for bonds in scans.values()]
-    lost = {
-        bond.moving.key: f"moving {winner.moving.uid} of this scan was preferred {_compare(winner.moving, bond.moving)}"
-        for winner, bonds in zip(kept, scans.values(), strict=True)
-        for bond in bonds
-        if bond is not winner
-    }
-    return kept, lost
+        groups[bond.moving.study, bond.moving.frame].append(bond)
+    scans = [_choose_bond(bonds) for group in groups.values() for bonds in _split_acquisitions(group)]
+    return replace(file, scans=tuple(scans))
 
 
-def _rank_fixed(bond: Bond) -> tuple[float, float, int, int, str]:
-    fixed = bond.fixed
-    return -bond.link, -fixed.chosen.preference_score, bond.days, -fixed.series.frames, fixed.uid
+def _choose_bond(bonds: Sequence[Bond]) -> Scan:
+    chosen = min(bonds, key=_rank_moving)
+    return Scan(chosen, tuple(bond for bond in bonds if bond is not chosen))
 
 
-def _rank_moving(bond: Bond) -> tuple[float, int, str]:
-    moving = bond.moving
-    return -moving.chosen.preference_score, -moving.series.frames, moving.uid
+def _split_acquisitions(bonds: Sequence[Bond]) -> Iterator[list[Bond]]:
+    """Yield the bonds acquisition by acquisition; undated series go with the first."""
+    dated = [(bond.moving.acquired_at, bond) for bond in bonds if bond.moving.acquired_at is not None]
+    scan = [bond for bond in bonds if bond.moving.acquired_at is None]
+    before: datetime | None = None
+    for moment, bond in sorted(dated, key=lambda one: (one[0], one[1].moving.uid)):
+        if before is not None and moment - before > ONE_ACQUISITION:
+            yield scan
+            scan = []
+        scan.append(bond)
+        before = moment
+    yield scan
 
 
-def _compare(winner: Candidate, loser: Candidate) -> str:
+def _count_slices(one: Candidate) -> float:
+    """Return how many slices decide between equals; what is still arriving may have any number, so it is awaited."""
+    return math.inf if one.arriving else one.series.frames
+
+
+def _rank_fixed(bond: Bond) -> tuple[float, int, float, str]:
+    return -bond.score, bond.days, -_count_slices(bond.fixed), bond.fixed.uid
+
+
+def _rank_moving(bond: Bond) -> tuple[float, float, str]:
+    return -bond.moving.chosen.preference_score, -_count_slices(bond.moving), bond.moving.uid
+
+
+def _name(one: Candidate) -> str:
+    return f"{one.uid}, which is still arriving," if one.arriving else one.uid
+
+
+def _compare(winner: Bond, loser: Bond) -> str:
     """Say what the winner had and the loser had not."""
-    more = [reason for reason in winner.chosen.reasons if reason not in loser.chosen.reasons]
-    scores = f"score {winner.chosen.preference_score:g} to {loser.chosen.preference_score:g}"
-    slices = f"{winner.series.frames} to {loser.series.frames} slices"
-    return f"({'; '.join([*more, scores, slices])})"
+    more = [reason for reason in winner.reasons if reason not in loser.reasons]
+    slices = [
+        f"{one.series.frames} to {other.series.frames} slices"
+        for one, other in ((winner.fixed, loser.fixed), (winner.moving, loser.moving))
+        if one is not other
+    ]
+    return f"({'; '.join([*more, f'score {winner.score:.10g} to {loser.score:.10g}', *slices])})"
 
 
-def _list_keys(bonds: Iterable[Bond]) -> set[SeriesKey]:
-    return {key for bond in bonds for key in (bond.fixed.key, bond.moving.key)}
-
-
-def _explain_lonely(file: _PatientFile, told: Set[SeriesKey], now: datetime) -> dict[SeriesKey, str]:
-    """Say of every candidate of the file that is not among ``told`` why it has no partner."""
-    reasons = {}
-    for role, candidates in ((Role.FIXED, file.fixed), (Role.MOVING, file.moving)):
-        for one in candidates:
-            if one.key not in told:
-                reasons[one.key] = _explain_outbid(file, one) or _explain_waiting(file, one, role, now)
-    return reasons
-
-
-def _explain_outbid(file: _PatientFile, fixed: Candidate) -> str:
-    """Name the fixed series that was preferred to this one; empty where nothing would have joined it at all."""
-    bonds = file.list_bonds(fixed.key)
-    if not bonds:
-        return ""
-    moving = min(bonds, key=_rank_moving).moving
-    winner = min(file.list_bonds(moving.key), key=_rank_fixed)
-    link = LINK_WORDS[winner.link]
-    return f"fixed {winner.fixed.uid} was preferred for moving {moving.uid} ({link}) {_compare(winner.fixed, fixed)}"
-
-
-def _explain_waiting(file: _PatientFile, one: Candidate, role: Role, now: datetime) -> str:
+def _explain_waiting(file: PatientFile, one: Candidate, role: Role, now: datetime) -> str:
     partner = file.pipeline.moving if role is Role.FIXED else file.pipeline.fixed
     obstacles = file.list_obstacles(one.key)
     words = f"no complete {' or '.join(partner.modality)} series of this patient fits"
@@ -208,17 +265,14 @@ def _explain_waiting(file: _PatientFile, one: Candidate, role: Role, now: dateti
     return f"no partner yet: {words}"
 
 
-def _make_pair(pipeline: Pipeline, bond: Bond) -> Pair:
-    fixed, moving = bond.fixed.chosen, bond.moving.chosen
+def _make_pair(file: PatientFile, scan: Scan) -> Pair:
+    bond = scan.chosen
     return Pair(
-        pipeline=pipeline.name,
+        pipeline=file.pipeline.name,
         fixed=bond.fixed.key,
         moving=bond.moving.key,
-        score=bond.link * _LINK_SCORE + fixed.preference_score + moving.preference_score,
+        score=bond.score,
         shared_frame=bond.link is Link.FRAME,
-        reasons=(
-            LINK_WORDS[bond.link],
-            *(f"fixed: {reason}" for reason in fixed.reasons),
-            *(f"moving: {reason}" for reason in moving.reasons),
-        ),
+        reasons=bond.reasons,
+        rivals=tuple(sorted((rival.moving.key for rival in scan.rivals), key=_order)),
     )

@@ -1,11 +1,12 @@
 """Which series fit a role of a pipeline, how well, and why the others do not (middle)."""
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from fusionnode.domain.series import Series
-from fusionnode.domain.terms import SeriesState
+from fusionnode.domain.series import InstanceHeader, Series
+from fusionnode.domain.terms import UNSETTLED, SeriesState
 from fusionnode.pairing.settle import VOLUME_CLASSES
 from fusionnode.pipeline.schema import Condition, SeriesRule
 
@@ -33,11 +34,37 @@ def select_series(rule: SeriesRule, series: Iterable[Series]) -> tuple[list[Chos
     chosen: list[Chosen] = []
     refused: list[tuple[Series, str]] = []
     for one in sorted(series, key=lambda one: (one.key.series_instance_uid, one.key.generation)):
-        if reason := _find_obstacle(rule, one):
+        if reason := explain_unfit(rule, one):
             refused.append((one, reason))
         else:
-            chosen.append(_score_series(rule, one))
+            chosen.append(score_series(rule, one))
     return chosen, refused
+
+
+def foresee_series(rule: SeriesRule, series: Iterable[Series]) -> list[Chosen]:
+    """Return those of ``series`` that are still arriving and, as far as they have arrived, fit ``rule``, by key.
+
+    How many slices they will have is not known yet, so it is not asked.
+    """
+    ordered = sorted(series, key=lambda one: (one.key.series_instance_uid, one.key.generation))
+    return [
+        score_series(rule, one)
+        for one in ordered
+        if one.state in UNSETTLED and one.instances and not _find_misfit(rule, one) and not find_unmet(rule.where, one)
+    ]
+
+
+def explain_unfit(rule: SeriesRule, series: Series) -> str:
+    """Return the first reason why ``series`` cannot take the role of ``rule`` now; empty where it can."""
+    if series.state is not SeriesState.COMPLETE or not series.instances:
+        return f"is {series.state}, not complete"
+    if misfit := _find_misfit(rule, series):
+        return misfit
+    # What kind of series it is tells more than how many slices it has: a mosaic and a planar image have one.
+    if unmet := find_unmet(rule.where, series):
+        return unmet
+    few = series.frames < rule.min_slices
+    return f"has {series.frames} slice(s), fewer than {rule.min_slices}" if few else ""
 
 
 def find_unmet(conditions: Sequence[Condition], series: Series) -> str:
@@ -45,46 +72,74 @@ def find_unmet(conditions: Sequence[Condition], series: Series) -> str:
 
     Values are left out of the words: free text of a header may name a patient.
     """
-    return next((_describe(condition) for condition in conditions if not _holds(condition, series)), "")
+    return next((describe_condition(condition) for condition in list_unmet(conditions, series)), "")
 
 
-def _find_obstacle(rule: SeriesRule, series: Series) -> str:
-    if series.state is not SeriesState.COMPLETE or not series.instances:
-        return f"is {series.state}, not complete"
-    modalities = {one.modality for one in series.instances}
+def list_unmet(conditions: Iterable[Condition], series: Series) -> list[Condition]:
+    """Return those of ``conditions`` that do not hold for ``series``, in their order."""
+    return [condition for condition in conditions if not _holds(condition, series)]
+
+
+def score_series(rule: SeriesRule, series: Series) -> Chosen:
+    """Add up the preferences of ``rule`` that hold for ``series``."""
+    met = [preference for preference in rule.prefer if _holds(preference, series)]
+    reasons = tuple(preference.because or spell_test(preference) for preference in met)
+    return Chosen(series, math.fsum(preference.weight for preference in met), reasons)
+
+
+def describe_condition(condition: Condition) -> str:
+    """Return the condition's own words, or the test that is not met."""
+    return condition.because or f"not met: {spell_test(condition)}"
+
+
+def spell_test(condition: Condition) -> str:
+    """Return the attribute and the expressions that it is tested with."""
+    tests = [f"matches {condition.matches!r}"] if condition.matches is not None else []
+    tests += [f"excludes {condition.excludes!r}"] if condition.excludes is not None else []
+    return f"{condition.attribute} {' and '.join(tests)}"
+
+
+def name_plane(orientation: Sequence[float] | None) -> str:
+    """Return AXIAL, CORONAL or SAGITTAL, whichever is nearest to the plane of six direction cosines; empty for none.
+
+    The patient axis that the normal follows most says which (LPS; PS3.3 C.7.6.2.1.1); of two equal ones the later.
+    """
+    if orientation is None or len(orientation) != 6 or not all(map(math.isfinite, orientation)):
+        return ""
+    (a, b, c), (d, e, f) = orientation[:3], orientation[3:]
+    normal = (abs(b * f - c * e), abs(c * d - a * f), abs(a * e - b * d))
+    if not max(normal):
+        return ""
+    # Rounded, so that a plane halfway between two has one name whatever the last digit.
+    return max(zip((round(one, 3) for one in normal), range(3), ("SAGITTAL", "CORONAL", "AXIAL"), strict=True))[2]
+
+
+def _find_misfit(rule: SeriesRule, series: Series) -> str:
+    """Return what is wrong with the kind of objects; empty where they could be slices of the role."""
+    modalities = {one.modality for one in series.images}
     if not modalities <= set(rule.modality):
         return f"modality is {', '.join(sorted(modalities))}, not {' or '.join(rule.modality)}"
-    foreign = sorted({one.sop_class_uid for one in series.instances} - VOLUME_CLASSES.keys())
+    foreign = sorted({one.sop_class_uid for one in series.images} - VOLUME_CLASSES.keys())
     if foreign:
         return f"objects of class {', '.join(foreign)} hold no volume"
-    if series.frames < rule.min_slices:
-        return f"has {series.frames} slice(s), fewer than {rule.min_slices}"
-    return find_unmet(rule.where, series)
-
-
-def _score_series(rule: SeriesRule, series: Series) -> Chosen:
-    met = [preference for preference in rule.prefer if _holds(preference, series)]
-    reasons = tuple(preference.because or _spell_test(preference) for preference in met)
-    return Chosen(series, sum(preference.weight for preference in met), reasons)
+    return ""
 
 
 def _holds(condition: Condition, series: Series) -> bool:
-    values = {one.attributes.get(condition.attribute, "") for one in series.instances}
+    values = {_read_value(one, condition.attribute) for one in series.images}
     wanted, unwanted = condition.matches, condition.excludes
     return (wanted is None or all(_finds(wanted, value) for value in values)) and (
         unwanted is None or not any(_finds(unwanted, value) for value in values)
     )
 
 
+def _read_value(header: InstanceHeader, attribute: str) -> str:
+    if attribute == "SlicePlane":
+        return name_plane(header.orientation)
+    if attribute == "Description":
+        return header.attributes.get("SeriesDescription") or header.attributes.get("ProtocolName", "")
+    return header.attributes.get(attribute, "")
+
+
 def _finds(expression: str, value: str) -> bool:
     return re.search(expression, value, re.IGNORECASE) is not None
-
-
-def _describe(condition: Condition) -> str:
-    return condition.because or f"not met: {_spell_test(condition)}"
-
-
-def _spell_test(condition: Condition) -> str:
-    tests = [f"matches {condition.matches!r}"] if condition.matches is not None else []
-    tests += [f"excludes {condition.excludes!r}"] if condition.excludes is not None else []
-    return f"{condition.attribute} {' and '.join(tests)}"

@@ -96,3 +96,11 @@ def test_impossible_matrices_are_a_defect(matrix: NDArray[np.float64]) -> None:
 def test_a_grid_cannot_be_changed(grid: Grid) -> None:
     with pytest.raises(ValueError, match="read-only"):
         grid.patient_from_index[0, 0] = 1.0
+
+
+def test_cut_part_keeps_its_voxels_in_place() -> None:
+    grid = Grid.from_axes((6, 5, 4), np.array([1.0, -2, 3]), np.eye(3), (3.0, 2.0, 1.0))
+    part = grid.cut((2, 1, 3), (3, 2, 1))
+    assert part.shape == (3, 2, 1)
+    inside = np.array([[0.0, 0, 0], [2, 1, 0]])
+    np.testing.assert_allclose(part.points_mm(inside), grid.points_mm(inside + np.array([2, 1, 3])))

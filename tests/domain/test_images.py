@@ -45,3 +45,12 @@ def test_a_fused_stack_cannot_change_the_model_it_came_from() -> None:
     fused = FusedStack(np.zeros((1, 2, 2, 3), np.uint8), "laplacian@1")
     with pytest.raises(FrozenInstanceError):
         fused.model = "other@1"  # type: ignore[misc]
+
+
+def test_stacks_are_dropped_and_everything_else_is_kept() -> None:
+    prepared = make_prepared()
+    light = prepared.without_pictures()
+    assert light.fixed.shape == light.moving.shape == prepared.fixed.shape
+    assert light.fixed.strides == (0, 0, 0), "zeros that take no memory"
+    kept = [name for name in vars(prepared) if name not in ("fixed", "moving")]
+    assert all(getattr(light, name) is getattr(prepared, name) for name in kept)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fusionnode.domain.series import INDEXED_ATTRIBUTES, PatientIdentity, SeriesKey
-from tests.support.series_headers import Stack, make_series
+from fusionnode.domain.series import INDEXED_ATTRIBUTES, PatientIdentity, SeriesKey, holds_image
+from tests.support.series_headers import RAW_CLASS, Stack, add_raw_data, alter_instances, make_series
 
 
 @given(slices=st.integers(1, 20), seed=st.integers(0, 99))
@@ -53,3 +53,35 @@ def test_indexed_attributes_are_dicom_keywords_that_identify_nobody(keyword: str
     assert pydicom.datadict.tag_for_keyword(keyword) is not None
     assert pydicom.datadict.dictionary_VR(keyword) != "PN"
     assert not keyword.startswith("Patient") or keyword == "PatientPosition"
+
+
+@given(slices=st.integers(1, 9))
+def test_what_holds_no_picture_changes_nothing_about_a_series_of_images(slices: int) -> None:
+    series = make_series("philips", stack=Stack(slices=slices))
+    beside = add_raw_data(series)
+    assert len(beside.instances) == slices + 1
+    for fact in ("images", "head", "frames", "content"):
+        assert getattr(beside, fact) == getattr(series, fact)
+
+
+def test_a_series_without_any_image_is_still_a_series() -> None:
+    reports = alter_instances(make_series("raw"), sop_class_uid=RAW_CLASS)
+    assert reports.images == reports.instances
+
+
+@pytest.mark.parametrize(
+    ("sop_class", "image"),
+    [
+        ("1.2.840.10008.5.1.4.1.1.4", True),
+        ("1.2.840.10008.5.1.4.1.1.7", True),
+        ("1.2.840.10008.5.1.4.1.1.66.4", True),
+        ("1.2.276.0.7230010.3", True),
+        ("1.2.840.10008.5.1.4.1.1.66", False),
+        ("1.2.840.10008.5.1.4.1.1.66.1", False),
+        ("1.2.840.10008.5.1.4.1.1.88.22", False),
+        ("1.2.840.10008.5.1.4.1.1.11.1", False),
+        ("1.2.840.10008.5.1.4.1.1.104.1", False),
+    ],
+)
+def test_only_what_can_hold_no_picture_is_left_alone(sop_class: str, image: bool) -> None:
+    assert holds_image(sop_class) == image

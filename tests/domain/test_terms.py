@@ -4,7 +4,7 @@ from enum import StrEnum
 
 import pytest
 
-from fusionnode.domain.terms import Role, SeriesState, Step, Unit
+from fusionnode.domain.terms import UNSETTLED, Role, SeriesState, Step, Unit
 
 
 @pytest.mark.parametrize(
@@ -19,3 +19,8 @@ from fusionnode.domain.terms import Role, SeriesState, Step, Unit
 def test_the_stored_words_are_these(words: type[StrEnum], values: str) -> None:
     assert [word.value for word in words] == values.split()
     assert all(words(str(word)) is word for word in words)
+
+
+def test_what_is_closed_is_not_unsettled() -> None:
+    closed = {SeriesState.COMPLETE, SeriesState.QUARANTINED, SeriesState.IGNORED}
+    assert set(SeriesState) - UNSETTLED == closed

@@ -4,15 +4,25 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from pydicom import Dataset
 
-from fusionnode.domain.job import JobState
+from fusionnode.domain.job import JobEvent, JobState
 from fusionnode.domain.series import InstanceHeader
 from fusionnode.domain.terms import SeriesState, Step
-from fusionnode.errors import LedgerUnavailable
+from fusionnode.errors import LedgerUnavailable, Refused
 from fusionnode.flow.ports import StoredFile
+from fusionnode.index.store import open_ledger
 from fusionnode.wiring import build_sweeper
-from tests.support.datasets import Identity, make_mr_series
-from tests.support.nodes import MOMENT, make_pair, open_test_node, put_in_spool, queue_job
+from tests.support.datasets import Identity, Layout, make_mr_series, make_pt_series
+from tests.support.nodes import FRAME, MOMENT, make_pair, open_test_node, put_in_spool, queue_job
+
+SMALL = Layout(slices=10, rows=24, columns=20)
+
+
+def make_better_mri() -> list[Dataset]:
+    """A series that the shipped rules prefer to the MRI of `make_pair`."""
+    identity = Identity(frame_of_reference_uid=FRAME, series_number=3, description="t1_mprage")
+    return make_mr_series(SMALL, identity)
 
 
 def test_an_empty_spool_is_swept_in_peace(tmp_path: Path) -> None:
@@ -178,3 +188,138 @@ def test_a_silent_worker_s_step_is_free_again(tmp_path: Path) -> None:
     report = build_sweeper(node).sweep(MOMENT + timedelta(seconds=31), 0.0)
     assert [one.id for one in report.released] == [job.id]
     assert node.ledger.find_job(job.id).state is JobState.QUEUED
+
+
+def test_a_better_mri_that_arrives_later_makes_a_job_that_says_what_it_supersedes(tmp_path: Path) -> None:
+    node = open_test_node(tmp_path)
+    first = queue_job(node, tmp_path)
+    better = make_better_mri()
+    put_in_spool(node, better, tmp_path / "better")
+    sweeper = build_sweeper(node)
+    [second] = [job for second in range(4) for job in sweeper.sweep(MOMENT, 100.0 * second).queued]
+    assert second.fixed.series_instance_uid == better[0].SeriesInstanceUID
+    assert second.supersedes == first.id
+    assert node.ledger.find_job(first.id) == first, "it is right, only worse, and the better one may be refused"
+
+
+def test_a_corrected_pet_that_arrives_later_supersedes_the_uncorrected_one(tmp_path: Path) -> None:
+    node = open_test_node(tmp_path)
+    fixed, _ = make_pair()
+    nac, ac = (
+        make_pt_series(SMALL, Identity(frame_of_reference_uid=FRAME, series_number=number, description=words))
+        for number, words in ((4, "PET NAC"), (5, "PET AC"))
+    )
+    sweeper = build_sweeper(node)
+    put_in_spool(node, [*fixed, *nac], tmp_path / "nac")
+    [first] = [job for second in range(3) for job in sweeper.sweep(MOMENT, 100.0 * second).queued]
+    put_in_spool(node, ac, tmp_path / "ac")
+    [second] = [job for second in range(3, 6) for job in sweeper.sweep(MOMENT, 100.0 * second).queued]
+    assert second.moving.series_instance_uid == ac[0].SeriesInstanceUID
+    assert second.supersedes == first.id
+
+
+def test_a_refused_job_has_nothing_to_supersede(tmp_path: Path) -> None:
+    node = open_test_node(tmp_path)
+    first = queue_job(node, tmp_path)
+    claimed = node.ledger.claim_job(Step.PREPARE, MOMENT, 30, "worker")
+    assert claimed is not None
+    node.ledger.advance_job(claimed, JobEvent.REFUSED, MOMENT, Refused("no"))
+    put_in_spool(node, make_better_mri(), tmp_path / "better")
+    sweeper = build_sweeper(node)
+    [second] = [job for second in range(4) for job in sweeper.sweep(MOMENT, 100.0 * second).queued]
+    assert (second.supersedes, node.ledger.find_job(first.id).state) == ("", JobState.REFUSED)
+
+
+def test_nothing_is_fused_with_the_second_best_while_the_best_arrives(tmp_path: Path) -> None:
+    node = open_test_node(tmp_path)
+    fixed, moving = make_pair()
+    better = make_better_mri()
+    sweeper = build_sweeper(node)
+    put_in_spool(node, [*fixed, *moving], tmp_path / "scratch")
+    sweeper.sweep(MOMENT, 0.0)
+    put_in_spool(node, better[:4], tmp_path / "some")
+    assert sweeper.sweep(MOMENT, 10.0).queued == ()
+    assert len(node.ledger.list_series((SeriesState.COMPLETE,))) == 2
+    put_in_spool(node, better[4:], tmp_path / "rest")
+    assert sweeper.sweep(MOMENT, 10.1).queued == ()
+    [job] = sweeper.sweep(MOMENT, 20.0).queued
+    assert job.fixed.series_instance_uid == better[0].SeriesInstanceUID
+
+
+def test_what_was_waited_for_in_vain_holds_nobody_up(tmp_path: Path) -> None:
+    node = open_test_node(tmp_path)
+    fixed, moving = make_pair()
+    better = make_better_mri()
+    sweeper = build_sweeper(node)
+    put_in_spool(node, [*fixed, *moving], tmp_path / "scratch")
+    sweeper.sweep(MOMENT, 0.0)
+    put_in_spool(node, [*better[:4], *better[5:]], tmp_path / "gap")
+    assert [sweeper.sweep(MOMENT, second).queued for second in (10.0, 10.5, 11.5)] == [()] * 3
+    [job] = sweeper.sweep(MOMENT, 20.0).queued
+    assert job.fixed.series_instance_uid == fixed[0].SeriesInstanceUID
+    assert [one.head.series_instance_uid for one in node.ledger.list_series((SeriesState.QUARANTINED,))] == [
+        better[0].SeriesInstanceUID
+    ]
+
+
+def test_a_pair_whose_older_half_is_out_of_sight_is_still_a_pair(tmp_path: Path) -> None:
+    node = open_test_node(tmp_path)
+    fixed, moving = make_pair()
+    sweeper = build_sweeper(node)
+    put_in_spool(node, fixed, tmp_path / "mri")
+    for second in range(3):
+        sweeper.sweep(MOMENT, 100.0 * second)
+    later = MOMENT + timedelta(days=20)
+    put_in_spool(node, moving, tmp_path / "pet")
+    jobs = [job for second in range(3) for job in sweeper.sweep(later, 1000.0 + 100 * second).queued]
+    assert len(jobs) == 1
+    assert build_sweeper(node).sweep(MOMENT + timedelta(days=40), 0.0).queued == ()
+    assert node.ledger.list_rejections(moving[0].SeriesInstanceUID) == []
+
+
+def test_a_wait_is_closed_with_its_reason_once_and_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    node = open_test_node(tmp_path)
+    fixed, _ = make_pair()
+    put_in_spool(node, fixed, tmp_path / "mri")
+    sweeper = build_sweeper(node)
+    with caplog.at_level("INFO"):
+        for hour in (0, 1, 2, 23, 25, 26, 30):
+            sweeper.sweep(MOMENT + timedelta(hours=hour), 3600.0 * hour)
+    reasons = [one.reason for one in node.ledger.list_rejections(fixed[0].SeriesInstanceUID) if one.pipeline == "mr-pt"]
+    assert [reason.split(":")[0] for reason in reasons] == ["no partner yet", "closed"]
+    assert sum("mr-pt@1.0 does not pair" in record.message for record in caplog.records) == 2
+
+
+def test_why_a_pair_was_made_is_in_the_log_of_its_job(tmp_path: Path) -> None:
+    node = open_test_node(tmp_path)
+    job = queue_job(node, tmp_path)
+    ledger = open_ledger(node.settings.ledger_url)
+    assert "same frame of reference" in ledger.list_events(job.id)[0].detail
+    ledger.close()
+
+
+def test_a_series_that_got_its_job_is_no_longer_told_to_wait(tmp_path: Path) -> None:
+    node = open_test_node(tmp_path)
+    fixed, moving = make_pair()
+    sweeper = build_sweeper(node)
+    put_in_spool(node, moving, tmp_path / "pet")
+    for second in range(3):
+        sweeper.sweep(MOMENT, 100.0 * second)
+    assert [one.pipeline for one in node.ledger.list_rejections(moving[0].SeriesInstanceUID)] == ["mr-pt"]
+    put_in_spool(node, fixed, tmp_path / "mri")
+    assert len([job for second in range(3, 6) for job in sweeper.sweep(MOMENT, 100.0 * second).queued]) == 1
+    assert node.ledger.list_rejections(moving[0].SeriesInstanceUID) == []
+
+
+def test_a_fused_series_that_waited_in_vain_for_a_better_partner_is_no_longer_told_to_wait(tmp_path: Path) -> None:
+    node = open_test_node(tmp_path)
+    job = queue_job(node, tmp_path)
+    better = make_better_mri()
+    sweeper = build_sweeper(node)
+    put_in_spool(node, [*better[:4], *better[5:]], tmp_path / "gap")
+    sweeper.sweep(MOMENT + timedelta(days=1), 0.0)
+    pet = job.moving.series_instance_uid
+    assert ["waits for" in one.reason for one in node.ledger.list_rejections(pet)] == [True]
+    for second in range(1, 4):
+        assert sweeper.sweep(MOMENT + timedelta(days=1), 10.0 * second).queued == ()
+    assert node.ledger.list_rejections(pet) == []

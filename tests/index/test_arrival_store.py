@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fusionnode.domain.series import InstanceHeader, PatientIdentity, SeriesKey
+from fusionnode.domain.series import SECOND_CONTENT, Conflict, InstanceHeader, PatientIdentity, SeriesKey
 from fusionnode.domain.terms import SeriesState
 from fusionnode.flow.ports import Arrival
 from fusionnode.index.arrival_store import describe_difference
@@ -99,7 +99,7 @@ def test_other_bytes_under_a_known_uid_are_a_conflict_and_reopen(
     assert headers[1].sop_instance_uid in caplog.text
     (series,) = ledger.list_series([SeriesState.REOPENED])
     assert series.key.generation == 2
-    assert series.conflicts == (headers[1].sop_instance_uid,)
+    assert series.conflicts == (Conflict(headers[1].sop_instance_uid, SECOND_CONTENT),)
     assert list(series.instances) == _sorted(headers), "the first arrival stays the one that is used"
     assert ledger.find_series(key).conflicts == ()
 
@@ -132,7 +132,10 @@ def test_an_instance_of_another_patient_or_study_never_joins_a_series(
     assert ledger.record_instance(strange, LATER) is Arrival.CONFLICT
     (series,) = ledger.list_series([SeriesState.REOPENED])
     assert list(series.instances) == _sorted(own)
-    assert series.conflicts == (stranger.sop_instance_uid,)
+    ((uid, reason),) = [(one.sop_instance_uid, one.reason) for one in series.conflicts]
+    assert uid == stranger.sop_instance_uid
+    assert reason.startswith("claims another ")
+    assert reason.endswith(" than the series began with")
     events = ledger.list_events(key.series_instance_uid)
     assert any("claims another" in event.detail for event in events if event.what == "conflict")
     for text in (caplog.text, *(event.detail for event in events)):
@@ -146,7 +149,7 @@ def test_a_uid_used_in_two_series_spoils_both(ledger: SqlLedger) -> None:
     stolen = replace(second[0], sop_instance_uid=first[0].sop_instance_uid, sha256="e" * 64)
     assert ledger.record_instance(stolen, LATER) is Arrival.CONFLICT
     for key in (one, two):
-        assert ledger.find_series(key).conflicts == (first[0].sop_instance_uid,)
+        assert ledger.find_series(key).conflicts == (Conflict(first[0].sop_instance_uid, SECOND_CONTENT),)
 
 
 def test_a_conflict_waits_for_the_series_it_claims(ledger: SqlLedger) -> None:
@@ -155,7 +158,9 @@ def test_a_conflict_waits_for_the_series_it_claims(ledger: SqlLedger) -> None:
     stolen = replace(second[0], sop_instance_uid=first[0].sop_instance_uid, sha256="e" * 64)
     assert ledger.record_instance(stolen, NOW) is Arrival.CONFLICT
     assert len(ledger.list_series(SeriesState)) == 1, "no series without instances"
-    assert ledger.find_series(enter(ledger, second[1:])).conflicts == (first[0].sop_instance_uid,)
+    assert ledger.find_series(enter(ledger, second[1:])).conflicts == (
+        Conflict(first[0].sop_instance_uid, SECOND_CONTENT),
+    )
 
 
 @given(IDENTITIES)

@@ -19,6 +19,13 @@ def test_a_job_can_be_retold_from_its_events(ledger: SqlLedger) -> None:
     assert events[-1] == Event(LATER, job.id, "deferred", "preparing to queued, fence 1.")
 
 
+def test_why_a_job_was_made_is_in_its_first_event(ledger: SqlLedger) -> None:
+    job = make_job()
+    ledger.add_job(job, "score 3; same study")
+    [queued] = ledger.list_events(job.id)
+    assert queued.detail == f"{job.fixed} with {job.moving}: score 3; same study"
+
+
 def test_the_last_events_are_kept_in_sight(ledger: SqlLedger) -> None:
     ledger.add_job(make_job())
     ledger.claim_job(Step.PREPARE, NOW, 60, "worker-1")

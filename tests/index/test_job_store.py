@@ -208,6 +208,17 @@ def test_a_waiting_job_cannot_be_finished_nor_claimed_without_a_lease(ledger: Sq
     assert ledger.find_job(waiting.id) == waiting
 
 
+def test_jobs_on_a_series_are_found_in_either_role_newest_first(ledger: SqlLedger) -> None:
+    old, new, other = make_job(), make_job(2, minute=1), make_job(name="other pair")
+    for job in (old, new, other):
+        ledger.add_job(job)
+    for uid in (old.fixed.series_instance_uid, old.moving.series_instance_uid):
+        assert ledger.list_jobs_on([uid]) == [new, old]
+    crowd = [f"1.2.{number}" for number in range(2000)]
+    assert ledger.list_jobs_on([*crowd, old.fixed.series_instance_uid, other.moving.series_instance_uid])[0] == new
+    assert ledger.list_jobs_on([]) == []
+
+
 def test_newer_data_end_the_unfinished_jobs_of_the_pair(ledger: SqlLedger) -> None:
     first, second, third = (make_job(generation, minute=generation) for generation in (1, 2, 3))
     bystander = make_job(name="other pair")

@@ -34,6 +34,33 @@ def test_every_difference_is_kept_oldest_first(ledger: SqlLedger) -> None:
     assert ledger.list_rejections() == [first, *others]
 
 
+def test_what_is_new_is_told_once(ledger: SqlLedger) -> None:
+    first, second = Rejection("brain", (ONE,), "no partner yet"), Rejection("brain", (TWO,), "no partner yet")
+    assert ledger.record_rejections([first], NOW) == [first]
+    assert ledger.record_rejections([first, second], LATER) == [second]
+    assert [one.decided_at for one in ledger.list_rejections()] == [NOW, LATER]
+
+
+def test_those_of_one_series_are_found_in_every_generation(ledger: SqlLedger) -> None:
+    longer = SeriesKey("1.2.11", 1)
+    mine = [Rejection("brain", keys, "no") for keys in ((ONE,), (TWO, ONE), (replace(ONE, generation=2),))]
+    ledger.record_rejections([*mine, Rejection("brain", (TWO,), "no"), Rejection("brain", (longer,), "no")], NOW)
+    assert ledger.list_rejections("1.2.1") == mine
+    assert ledger.list_rejections("1.2") == []
+    assert ledger.list_rejections("%") == []
+
+
 def test_nothing_to_record_is_nothing_recorded(ledger: SqlLedger) -> None:
     ledger.record_rejections([], NOW)
     assert ledger.list_rejections() == []
+
+
+def test_what_is_paired_now_leaves_no_reason_why_it_was_not_by_that_pipeline(ledger: SqlLedger) -> None:
+    waiting = [Rejection("brain", keys, "waits") for keys in ((ONE,), (replace(ONE, generation=2),), (TWO,))]
+    others = [Rejection("heart", (ONE,), "waits"), Rejection("brain", (SeriesKey("1.2.11", 1),), "waits")]
+    ledger.record_rejections([*waiting, *others], NOW)
+    ledger.withdraw_rejections("brain", {"1.2.1", "1.2.2"})
+    assert ledger.list_rejections() == others
+    ledger.withdraw_rejections("brain", ())
+    assert ledger.list_rejections() == others
+    assert ledger.record_rejections(waiting[:1], LATER) == waiting[:1], "it may come to pass again"

@@ -54,17 +54,34 @@ def test_a_generation_that_never_was_is_unknown(ledger: SqlLedger, generation: i
     assert raised.value.facts["key"] == f"{uid}#{generation}"
 
 
-def test_related_are_the_complete_series_of_the_same_patients(ledger: SqlLedger) -> None:
+def test_related_are_all_series_of_the_same_patients_whatever_their_state(ledger: SqlLedger) -> None:
     mr, pt, open_one = (enter(ledger, name, "A") for name in ("mr", "pt", "open"))
     other, second = enter(ledger, "other", "B"), enter(ledger, "second", "C")
     for key in (mr, pt, other, second):
         ledger.set_series_state(key, SeriesState.COMPLETE, "")
     related = {series.key for series in ledger.list_related([open_one])}
-    assert related == {mr, pt}
-    assert {series.key for series in ledger.list_related([mr, second])} == {mr, pt, second}
+    assert related == {mr, pt, open_one}
+    assert {series.key for series in ledger.list_related([mr, second])} == {mr, pt, open_one, second}
     assert all(series.instances for series in ledger.list_related([mr]))
     assert ledger.list_related([]) == []
     assert ledger.list_related([SeriesKey("1.2.3", 1)]) == []
+
+
+def test_a_series_and_a_study_are_found_by_their_uid(ledger: SqlLedger) -> None:
+    first, second = enter(ledger, "first"), enter(ledger, "second")
+    study = ledger.find_series(first).head.study_instance_uid
+    assert [one.key for one in ledger.list_named(first.series_instance_uid)] == [first]
+    assert {one.key for one in ledger.list_named(study)} == {first, second}
+    assert ledger.list_named("1.2.3") == []
+
+
+def test_keys_are_those_of_the_listed_series(ledger: SqlLedger) -> None:
+    for number in range(5):
+        key = enter(ledger, f"series {number}")
+    ledger.set_series_state(key, SeriesState.COMPLETE, "")
+    for states in (tuple(SeriesState), (SeriesState.COMPLETE,), ()):
+        for since in (None, NOW, LATER):
+            assert ledger.list_keys(states, since) == [one.key for one in ledger.list_series(states, since)]
 
 
 def test_many_keys_fit_one_question(ledger: SqlLedger) -> None:

@@ -1,11 +1,15 @@
 """Data sets are read from where the ledger says they are."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydicom import dcmread
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from fusionnode.domain.series import SeriesKey
 from fusionnode.errors import DatasetUnreadable, SpoolFileMissing, SpoolUnreadable
+from fusionnode.wiring import Node
 from tests.support.nodes import make_pair, open_test_node, queue_job
 
 
@@ -57,4 +61,33 @@ def test_read_series_when_the_disk_or_the_memory_fails_waits_and_refuses_nothing
 
     monkeypatch.setattr("fusionnode.index.source.pydicom.dcmread", fail)
     with pytest.raises(SpoolUnreadable):
+        node.source.read_series(job.fixed, pixels=True)
+
+
+def _replace_by_deflated(node: Node, folder: Path, series: SeriesKey, private_bytes: int) -> None:
+    """Make one file of the series a deflated one, with so many zeros in it, and let the ledger know its syntax."""
+    victim = node.ledger.find_series(series).instances[2]
+    path = folder / "spool" / victim.path
+    ds = dcmread(path)
+    ds.add_new(0x00091010, "OB", b"\0" * private_bytes)
+    ds.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    ds.save_as(path, enforce_file_format=True)
+    indexed = replace(victim, transfer_syntax_uid=DeflatedExplicitVRLittleEndian)
+    whole = node.ledger.find_series(series)
+    others = tuple(one for one in whole.instances if one.sop_instance_uid != victim.sop_instance_uid)
+    node.ledger.find_series = lambda _: replace(whole, instances=(*others, indexed))  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize(("private_bytes", "bounded"), [(1 << 10, True), (1 << 22, False)])
+def test_deflated_file_is_read_only_if_what_it_inflates_to_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, private_bytes: int, bounded: bool
+) -> None:
+    monkeypatch.setattr("fusionnode.volumes.bounds.MAX_INSTANCE_BYTES", 1 << 21)
+    node = open_test_node(tmp_path)
+    job = queue_job(node, tmp_path)
+    _replace_by_deflated(node, tmp_path, job.fixed, private_bytes)
+    if bounded:
+        assert len(node.source.read_series(job.fixed, pixels=True)) == 10
+        return
+    with pytest.raises(DatasetUnreadable, match="takes more than"):
         node.source.read_series(job.fixed, pixels=True)

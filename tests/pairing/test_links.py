@@ -8,10 +8,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fusionnode.domain.series import PatientIdentity
-from fusionnode.pairing.links import Bond, Candidate, Link, Obstacle, in_utc, join_candidates, make_candidate
+from fusionnode.domain.terms import SeriesState
+from fusionnode.pairing.links import (
+    LINK_SCORE,
+    Bond,
+    Candidate,
+    Link,
+    Obstacle,
+    in_utc,
+    join_candidates,
+    make_candidate,
+)
 from fusionnode.pairing.select import Chosen
 from fusionnode.pipeline.parse import parse_pipeline
-from tests.support.series_headers import NOON, Scan, make_series
+from tests.support.series_headers import NOON, Scan, add_raw_data, make_series
 
 PIPELINE = parse_pipeline(
     """
@@ -42,6 +52,34 @@ def test_a_shared_frame_is_trusted_before_all_else() -> None:
     moving = candidate("PT", Scan(study="other", acquired_at=None), BodyPartExamined="KNEE")
     assert isinstance(bond := join(candidate("MR"), moving), Bond)
     assert bond.link is Link.FRAME
+
+
+@pytest.mark.parametrize(("days", "study", "joined"), [(1, "other", True), (31, "other", False), (31, "study-1", True)])
+def test_a_frame_that_spans_weeks_is_no_hybrid_scan(days: int, study: str, joined: bool) -> None:
+    moving = candidate("PT", Scan(study=study, acquired_at=NOON + timedelta(days=days)))
+    joint = join(candidate("MR"), moving)
+    assert isinstance(joint, Bond) == joined
+    if isinstance(joint, Bond):
+        assert (joint.link, joint.days) == (Link.FRAME, days)
+
+
+def test_days_cost_and_never_more_than_the_link_is_worth() -> None:
+    here = join(candidate("MR"), candidate("PT", Scan(frame="other")))
+    apart = join(candidate("MR"), candidate("PT", replace(APART, acquired_at=NOON + timedelta(days=20))))
+    assert isinstance(here, Bond)
+    assert isinstance(apart, Bond)
+    assert (here.score, apart.score) == (2 * LINK_SCORE, LINK_SCORE - 2)
+    most = 2 * 32 * 10 + 3660
+    assert most < LINK_SCORE, "the most that the schema lets preferences and days add up to"
+
+
+def test_what_is_on_its_way_is_known_as_such() -> None:
+    series = replace(make_series("late"), state=SeriesState.REOPENED)
+    arriving = make_candidate(Chosen(series, 0.0))
+    bond = join(arriving, candidate("PT"))
+    assert isinstance(bond, Bond)
+    assert arriving.arriving
+    assert bond.arriving
 
 
 def test_two_empty_frames_are_not_shared() -> None:
@@ -102,3 +140,10 @@ def test_a_placeholder_id_is_not_joined_by_dates_alone(scan: Scan, joined: bool)
 def test_moments_with_and_without_a_zone_compare() -> None:
     assert in_utc(datetime(2024, 3, 5, 12)) == NOON  # noqa: DTZ001
     assert in_utc(datetime(2024, 3, 5, 13, tzinfo=timezone(timedelta(hours=1)))) == NOON
+
+
+def test_raw_data_without_a_frame_does_not_take_the_frame_from_its_series() -> None:
+    series = make_series("philips")
+    plain, beside = (make_candidate(Chosen(one, 0.0)) for one in (series, add_raw_data(series)))
+    assert (beside.frame, beside.study, beside.acquired_at) == (plain.frame, plain.study, plain.acquired_at)
+    assert beside.frame

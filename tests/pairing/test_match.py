@@ -4,6 +4,7 @@ import random
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,11 +14,12 @@ from fusionnode.domain.series import PatientIdentity, Series, SeriesKey
 from fusionnode.domain.terms import SeriesState
 from fusionnode.flow.ports import StoredFile
 from fusionnode.index.header import read_header
+from fusionnode.pairing.links import LINK_SCORE
 from fusionnode.pairing.match import Matching, match_pairs
 from fusionnode.pairing.patient import is_same_patient
 from fusionnode.pairing.settle import Evidence, SettleTimes, settle_series
 from fusionnode.pipeline.parse import parse_pipeline
-from tests.support.series_headers import NOON, Scan, Stack, make_series
+from tests.support.series_headers import NOON, Scan, Stack, alter_instances, make_series
 
 PIPELINE = parse_pipeline(
     r"""
@@ -62,6 +64,7 @@ patients = st.builds(
     patient_id=st.sampled_from(["", "P1", "P2", "UNKNOWN"]),
     issuer=st.sampled_from(["", "", "A", "B"]),
     birth_date=st.sampled_from(["", "", "19700101", "19800101"]),
+    sex=st.sampled_from(["", "", "F", "M"]),
 )
 scans = st.builds(
     Scan,
@@ -80,7 +83,7 @@ crowds = st.lists(
         attributes=st.fixed_dictionaries(
             {"SeriesDescription": st.sampled_from(["T1", "T2", "NAC"]), "ImageType": st.sampled_from(["", "MIP"])}
         ),
-        state=st.sampled_from([*[SeriesState.COMPLETE] * 5, SeriesState.RECEIVING]),
+        state=st.sampled_from([*[SeriesState.COMPLETE] * 5, SeriesState.RECEIVING, SeriesState.QUARANTINED]),
     ),
     max_size=9,
     unique_by=lambda one: one.key,
@@ -151,6 +154,35 @@ def test_nothing_said_names_a_patient(crowd: list[Series]) -> None:
     assert not any(secret in words for secret in ("P1", "P2", "19700101", "19800101"))
 
 
+@settings(max_examples=150)
+@given(crowd=crowds)
+def test_what_still_arrives_is_waited_for_and_changes_no_other_pair(crowd: list[Series]) -> None:
+    """Of one patient only: among several, an arriving series may be what tells that they share an ID."""
+    alike = [alter_instances(one, patient=PatientIdentity("P1")) for one in crowd]
+    closed = [one for one in alike if one.state is not SeriesState.RECEIVING]
+    now, later = match(*alike), match(*closed)
+    open_keys = {one.key for one in alike} - {one.key for one in closed}
+    assert not any(key in open_keys for pair in now.pairs for key in (pair.fixed, pair.moving))
+    assert not any(one.series[0] in open_keys for one in now.rejections)
+    fused = [(pair.fixed, pair.moving) for pair in later.pairs]
+    assert all((pair.fixed, pair.moving) in fused for pair in now.pairs)
+    assert open_keys or now == later
+
+
+@settings(max_examples=150)
+@given(crowd=crowds)
+def test_scores_order_all_partners_of_a_series_and_the_link_counts_most(crowd: list[Series]) -> None:
+    matching = match(*crowd)
+    for file in matching.files:
+        for bond in (bond for one in file.moving for bond in file.list_bonds(one.key)):
+            # One study may last longer than the window.
+            assert bond.link * LINK_SCORE <= bond.score + bond.days * 0.1 < (bond.link + 1) * LINK_SCORE
+        for scan in file.scans:
+            others = file.list_bonds(scan.chosen.moving.key)
+            assert scan.chosen.score == max(bond.score for bond in others)
+    assert all(pair.score > 0 for pair in matching.pairs)
+
+
 def test_a_shared_frame_beats_a_preferred_description() -> None:
     hybrid, better = mr("hybrid", description="T2"), mr("better", Scan(frame="other"), description="T1")
     moving = pt("pet")
@@ -178,6 +210,60 @@ def test_the_better_mri_wins_and_the_loser_is_told(winner: Series, loser: Series
 def test_the_nearest_day_wins_between_equals() -> None:
     far, near = mr("far", replace(LATER, acquired_at=NOON + timedelta(days=20))), mr("near", LATER)
     assert [pair.fixed for pair in match(far, near, pt("pet")).pairs] == [near.key]
+
+
+def test_a_preferred_series_from_last_month_loses_to_that_of_the_day() -> None:
+    old = mr("old", replace(LATER, acquired_at=NOON - timedelta(days=29)), "T1")
+    today = mr("today", replace(LATER, acquired_at=NOON + timedelta(days=1)), "T2")
+    assert [pair.fixed for pair in match(old, today, pt("pet")).pairs] == [old.key], "29 days cost less than T1 brings"
+    older = PIPELINE.model_copy(update={"pairing": PIPELINE.pairing.model_copy(update={"day_weight": 0.2})})
+    (pair,) = match_pairs(older, [old, today, pt("pet")], NOW).pairs
+    assert pair.fixed == today.key
+    assert "1 day(s) between the acquisitions" in pair.reasons
+
+
+@pytest.mark.parametrize(("minutes", "fused"), [(0, 1), (9, 1), (11, 2), (60, 2)])
+def test_early_and_late_images_of_one_session_are_two_scans(minutes: int, fused: int) -> None:
+    late = pt("late", replace(HERE, acquired_at=NOON + timedelta(minutes=minutes)))
+    matching = match(mr("mri"), pt("early"), late)
+    assert len(matching.pairs) == fused
+    assert sum(len(pair.rivals) for pair in matching.pairs) == 2 - fused
+
+
+def test_an_undated_reconstruction_is_no_scan_of_its_own() -> None:
+    undated = pt("undated", replace(HERE, acquired_at=None), "NAC")
+    (pair,) = match(mr("mri"), undated, pt("dated")).pairs
+    assert (pair.moving, pair.rivals) == (pt("dated").key, (undated.key,))
+
+
+def test_the_second_best_waits_while_the_best_arrives() -> None:
+    second, moving = mr("t2", description="T2"), pt("pet")
+    best = replace(mr("t1", description="T1", slices=3), state=SeriesState.RECEIVING)
+    matching = match(second, best, moving)
+    assert not matching.pairs
+    for one in (second, moving):
+        assert best.key.series_instance_uid in reason_for(matching, one)
+        assert "still arriving" in reason_for(matching, one)
+    lost = replace(best, state=SeriesState.QUARANTINED)
+    assert [pair.fixed for pair in match(second, lost, moving).pairs] == [second.key]
+
+
+def test_an_equal_that_is_still_arriving_is_waited_for_as_it_may_have_more_slices() -> None:
+    whole, growing = mr("whole", slices=40), replace(mr("growing"), state=SeriesState.CANDIDATE)
+    assert not match(whole, growing, pt("pet")).pairs
+
+
+@pytest.mark.parametrize("worse", [{"description": "T2"}, {"scan": LATER, "description": "T1"}])
+def test_nobody_waits_for_what_would_not_be_chosen(worse: dict[str, Any]) -> None:
+    growing = replace(mr("growing", **worse), state=SeriesState.REOPENED)
+    assert [pair.fixed for pair in match(mr("whole", description="T1"), growing, pt("pet")).pairs] == [mr("whole").key]
+
+
+def test_an_uncorrected_pet_waits_for_the_corrected_one_that_is_arriving() -> None:
+    nac = pt("nac", description="PET NAC")
+    matching = match(mr("mri"), nac, replace(pt("ac", description="PET AC"), state=SeriesState.RECEIVING))
+    assert not matching.pairs
+    assert "still arriving" in reason_for(matching, nac)
 
 
 def test_of_two_reconstructions_the_corrected_one_is_fused() -> None:

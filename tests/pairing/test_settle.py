@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fusionnode.domain.series import Series
+from fusionnode.domain.series import SECOND_CONTENT, Conflict, Series
 from fusionnode.domain.terms import SeriesState
 from fusionnode.pairing.settle import (
     VOLUME_CLASSES,
@@ -14,6 +14,8 @@ from fusionnode.pairing.settle import (
     Settlement,
     SettleTimes,
     Stillness,
+    explain_conflicts,
+    explain_incomplete,
     explain_unfusable,
     settle_series,
 )
@@ -23,6 +25,7 @@ from tests.support.series_headers import (
     NM_CLASS,
     SC_CLASS,
     Stack,
+    add_raw_data,
     alter_instances,
     make_series,
 )
@@ -175,11 +178,44 @@ def test_a_classic_and_an_enhanced_copy_under_one_uid_wait_for_the_timer() -> No
 
 
 def test_an_instance_that_came_twice_with_other_content_quarantines_even_a_whole_object() -> None:
-    series = replace(arriving("NM", slices=1, frames=44), conflicts=("1.2.3", "1.2.1"))
+    conflicts = tuple(Conflict(uid, SECOND_CONTENT) for uid in ("1.2.3", "1.2.1"))
+    series = replace(arriving("NM", slices=1, frames=44), conflicts=conflicts)
     assert settle(series, 0).state is SeriesState.RECEIVING
     settled = settle(series, 10)
     assert settled.state is SeriesState.QUARANTINED
-    assert "1.2.1, 1.2.3" in settled.reason
+    assert settled.reason == "arrived a second time with other content: 1.2.1, 1.2.3"
+
+
+def test_each_kind_of_contradiction_is_told_as_what_it_is_and_never_at_length() -> None:
+    strangers = tuple(Conflict(f"1.2.{number}", "claims another patient") for number in range(10, 30))
+    series = replace(arriving(), conflicts=(*strangers, Conflict("1.2.1", SECOND_CONTENT)))
+    twice, stranger = explain_conflicts(series).split("; ")
+    assert twice == f"{SECOND_CONTENT}: 1.2.1"
+    assert stranger.startswith("claims another patient: 1.2.10, ")
+    assert stranger.endswith(" and 8 more")
+    assert explain_conflicts(arriving()) == ""
+
+
+@given(stack=stacks, modality=st.sampled_from(["MR", "PT"]))
+def test_what_is_quarantined_for_want_of_slices_is_exactly_what_is_incomplete(stack: Stack, modality: str) -> None:
+    series = make_series("any", modality, stack, state=SeriesState.RECEIVING)
+    reason = explain_incomplete(series)
+    settled = settle(series, TIMES.gap_seconds)
+    assert bool(reason) == (settled.state is SeriesState.QUARANTINED)
+    assert reason in settled.reason
+
+
+def test_one_whole_object_is_never_incomplete_whatever_its_count_tag_says() -> None:
+    series = alter_instances(arriving(slices=1, frames=44, claimed=88), sop_class_uid=ENHANCED_MR_CLASS)
+    assert explain_incomplete(series) == ""
+
+
+@given(stack=stacks, idle=st.sampled_from([0.0, 10.0, 90.0, 600.0]), modality=st.sampled_from(["MR", "PT"]))
+def test_raw_data_under_the_uid_of_a_series_does_not_change_what_becomes_of_it(
+    stack: Stack, idle: float, modality: str
+) -> None:
+    series = make_series("any", modality, stack, state=SeriesState.RECEIVING)
+    assert settle(add_raw_data(series), idle) == settle(series, idle)
 
 
 @pytest.mark.parametrize(
@@ -193,6 +229,7 @@ def test_an_instance_that_came_twice_with_other_content_quarantines_even_a_whole
         ("1.2.840.10008.5.1.4.1.1.66.4", "segmentations"),
         ("1.2.840.10008.5.1.4.1.1.2.1", "CT images"),
         (SC_CLASS, "secondary captures"),
+        ("1.2.840.10008.5.1.4.1.1.6.1", "objects of class Ultrasound Image Storage"),
         ("1.2.276.0.7230010.3", "objects of class 1.2.276.0.7230010.3"),
     ],
 )
