@@ -1,5 +1,8 @@
 """Edge: a series that arrives as files in a folder instead of over the network."""
 
+import filecmp
+from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import pydicom
@@ -7,13 +10,18 @@ from pydicom import Dataset
 from pydicom.errors import InvalidDicomError
 
 from fusionnode.errors import DatasetUnreadable, SeriesMixed
+from fusionnode.intake.spool import hash_dataset
+from fusionnode.volumes.bounds import require_bounded
 
 
 def read_folder(folder: Path) -> list[Dataset]:
     """Read the one series that lies in ``folder`` and below, in any order. Files that are no DICOM are left alone.
 
+    An instance whose file is there several times, byte for byte, is read once, as a node would take it; instances
+    that share their UID and differ are all returned.
+
     Raises:
-        DatasetUnreadable: there is no DICOM file, or a DICOM file is broken.
+        DatasetUnreadable: there is no DICOM file, or a DICOM file is broken or larger than is ever needed.
         SeriesMixed: the folder holds more than one series.
     """
     if not folder.is_dir():
@@ -26,14 +34,18 @@ def read_folder(folder: Path) -> list[Dataset]:
         raise SeriesMixed(
             f"{folder} holds {len(series)} series.", remedy="Put each series into a folder of its own.", series=series
         )
-    return datasets
+    return _leave_out_repeats(datasets)
 
 
 def _read(path: Path) -> Dataset | None:
     try:
+        with path.open("rb") as stream:
+            require_bounded(stream, str(path))
         ds = pydicom.dcmread(path)
     except InvalidDicomError:
         return None
+    except DatasetUnreadable:
+        raise
     except Exception as error:
         # pydicom lets many kinds of error out of a broken file; to the user they all mean the same.
         raise DatasetUnreadable(
@@ -46,3 +58,22 @@ def _read(path: Path) -> Dataset | None:
             f"{path} names no series; it is probably cut short.", remedy="Take the file out or fetch it again."
         )
     return ds
+
+
+def _leave_out_repeats(datasets: Sequence[Dataset]) -> list[Dataset]:
+    kept: dict[str, list[Dataset]] = defaultdict(list)
+    for ds in datasets:
+        known = kept[str(ds.get("SOPInstanceUID", ""))]
+        if not any(_is_repeated(Path(ds.filename), Path(other.filename)) for other in known):
+            known.append(ds)
+    return [ds for same in kept.values() for ds in same]
+
+
+def _is_repeated(one: Path, other: Path) -> bool:
+    """Whether two files hold the same data set; whoever wrote it may differ."""
+    if filecmp.cmp(one, other, shallow=False):
+        return True
+    try:
+        return hash_dataset(one) == hash_dataset(other)
+    except DatasetUnreadable:
+        return False

@@ -1,23 +1,27 @@
 """The data sets of one series become one volume (middle)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from pydicom import Dataset
 from pydicom.uid import (
     UID,
     EnhancedMRImageStorage,
     EnhancedPETImageStorage,
+    LegacyConvertedEnhancedMRImageStorage,
+    LegacyConvertedEnhancedPETImageStorage,
     MRImageStorage,
     NuclearMedicineImageStorage,
     PositronEmissionTomographyImageStorage,
 )
 
+from fusionnode.domain.series import holds_image
 from fusionnode.domain.volume import Volume
 from fusionnode.errors import DatasetUnreadable, SeriesMixed, SeriesUnsupported
-from fusionnode.volumes.enhanced import read_enhanced_planes
+from fusionnode.volumes.candidates import choose_planes
+from fusionnode.volumes.enhanced import read_enhanced_pet_planes, read_enhanced_planes
 from fusionnode.volumes.nm import read_nm_planes
 from fusionnode.volumes.order import derive_grid, order_planes
-from fusionnode.volumes.planes import Plane, read_numbers, read_plane
+from fusionnode.volumes.planes import Plane, count_frames, read_numbers, read_plane
 from fusionnode.volumes.rescale import choose_scale, rescale_planes
 
 _READERS: dict[str, Callable[[Dataset], list[Plane]]] = {
@@ -25,38 +29,54 @@ _READERS: dict[str, Callable[[Dataset], list[Plane]]] = {
     PositronEmissionTomographyImageStorage: lambda ds: [read_plane(ds)],
     NuclearMedicineImageStorage: read_nm_planes,
     EnhancedMRImageStorage: read_enhanced_planes,
+    LegacyConvertedEnhancedMRImageStorage: read_enhanced_planes,
+    EnhancedPETImageStorage: read_enhanced_pet_planes,
 }
 _MODALITIES = {
     MRImageStorage: "MR",
     EnhancedMRImageStorage: "MR",
+    LegacyConvertedEnhancedMRImageStorage: "MR",
     PositronEmissionTomographyImageStorage: "PT",
+    EnhancedPETImageStorage: "PT",
     NuclearMedicineImageStorage: "NM",
+}
+_ENHANCED = {
+    MRImageStorage: (EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage),
+    PositronEmissionTomographyImageStorage: (EnhancedPETImageStorage,),
 }
 _NAMES = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "Modality")
 _EXTENTS = ("Rows", "Columns")
 
 
-def assemble_volume(datasets: Sequence[Dataset]) -> Volume:
+def assemble_volume(series: Iterable[Dataset]) -> Volume:
     """Return the volume that the data sets of one series hold, whatever order they come in.
 
+    What holds no picture, such as raw data under the series UID of its images, is left alone.
     Slices are ordered along row direction x column direction; voxels are float32 in the stated unit; the grid is
     in LPS mm, float64. PET in Bq/ml becomes SUVbw where the headers allow it, and a note says why where they
-    do not.
+    do not. Where one series holds several volumes, `choose_planes` says which one is meant, and a note tells of the
+    others. Sources are those of the chosen volume alone.
 
     Raises:
         DatasetUnreadable: an attribute is missing or no number, or the pixels cannot be decoded.
         SeriesUnsupported: this kind of series cannot become a volume.
-        SeriesMixed: it holds several volumes.
+        SeriesMixed: it holds several volumes and no rule chooses one.
         GeometryIrregular: its slices do not form a grid.
         UnitUnusable: its values mean nothing.
     """
-    if not datasets:
+    everything = list(series)
+    if not everything:
         raise SeriesUnsupported("A series without instances is no volume.", remedy="Send the series.", slices=0)
+    images = [ds for ds in everything if holds_image(str(ds.get("SOPClassUID", "")))]
+    # Where nothing is an image, the refusal shall name what is there.
+    datasets: Sequence[Dataset] = images or everything
     _require(datasets, _NAMES)
+    datasets, copies = _leave_out_copies(datasets)
     reader = _choose_reader(datasets)
     # Only now: what is no image has no extent either, and should be refused as what it is.
     _require_extents(datasets)
-    ordered = order_planes([plane for ds in datasets for plane in reader(ds)])
+    choice = choose_planes([plane for ds in datasets for plane in reader(ds)])
+    ordered = order_planes(choice.planes)
     scale = choose_scale(ordered)
     head = ordered[0].ds
     return Volume(
@@ -66,7 +86,7 @@ def assemble_volume(datasets: Sequence[Dataset]) -> Volume:
         frame_of_reference_uid=str(head.get("FrameOfReferenceUID") or ""),
         series_instance_uid=str(head.SeriesInstanceUID),
         sources=tuple(plane.source for plane in ordered),
-        notes=scale.notes,
+        notes=tuple(note for note in (copies, choice.note, *scale.notes) if note),
     )
 
 
@@ -86,6 +106,21 @@ def _require(datasets: Sequence[Dataset], demanded: Sequence[str]) -> None:
                 remedy="Ask the sender.",
                 absent=tuple(absent),
             )
+
+
+def _leave_out_copies(datasets: Sequence[Dataset]) -> tuple[Sequence[Dataset], str]:
+    """Leave out the classic copies of an enhanced object, as some PACS keep both under one series UID.
+
+    Only where there are as many of them as the object has frames: else they are something else, and mixed.
+    """
+    kinds = {str(ds.SOPClassUID) for ds in datasets}
+    for classic, enhanced in _ENHANCED.items():
+        if len(kinds) == 2 and classic in kinds and kinds & set(enhanced):
+            objects = [ds for ds in datasets if ds.SOPClassUID != classic]
+            copies = len(datasets) - len(objects)
+            if len(objects) == 1 and count_frames(objects[0]) == copies:
+                return objects, f"The series holds {copies} classic copies beside the enhanced object, which is shown."
+    return datasets, ""
 
 
 def _choose_reader(datasets: Sequence[Dataset]) -> Callable[[Dataset], list[Plane]]:
@@ -108,9 +143,11 @@ def _choose_reader(datasets: Sequence[Dataset]) -> Callable[[Dataset], list[Plan
 
 def _find_reader(ds: Dataset) -> Callable[[Dataset], list[Plane]]:
     kind = UID(ds.SOPClassUID)
-    if kind == EnhancedPETImageStorage:
+    if kind == LegacyConvertedEnhancedPETImageStorage:
         raise SeriesUnsupported(
-            "Enhanced multi-frame PET is not yet read.", remedy="Send the classic PET series.", sop_class_uid=str(kind)
+            "PET that was converted to a legacy enhanced object is not read: too much of what SUV needs is unassigned.",
+            remedy="Send the classic PET series.",
+            sop_class_uid=str(kind),
         )
     if kind not in _READERS or _MODALITIES[kind] != ds.Modality:
         raise SeriesUnsupported(

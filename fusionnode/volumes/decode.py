@@ -5,14 +5,16 @@ import struct
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
+from pydicom.encaps import get_frame
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import UID
 
 from fusionnode.errors import DatasetUnreadable, SeriesUnsupported
+from fusionnode.volumes.codestream import read_extent
 from fusionnode.volumes.planes import count_frames, read_numbers
 
 MAX_FRAME_BYTES = 1 << 28
-MAX_OBJECT_BYTES = 1 << 32
+MAX_OBJECT_BYTES = 1 << 30
 MAX_COMPRESSION = 20_000
 """An all-black frame in JPEG 2000 shrinks by a few thousand; a file claiming more than this is a bomb."""
 
@@ -56,9 +58,11 @@ def decode_frame(ds: Dataset, frame_number: int | None) -> NDArray[np.integer]:
     Call `check_pixels` first.
 
     Raises:
-        DatasetUnreadable: the transfer syntax cannot be decoded here, or the data are broken.
+        DatasetUnreadable: the transfer syntax cannot be decoded here, or the data are broken, or they hold a picture of
+            another size than the header says, which is not decoded at all.
     """
     try:
+        _check_codestream(ds, (frame_number or 1) - 1)
         stored: NDArray[np.integer] = pixel_array(ds, index=None if frame_number is None else frame_number - 1)
     except _DECODER_ERRORS as cause:
         raise _make_unreadable(ds, f"cannot be decoded from transfer syntax {_tell_syntax(ds)}") from cause
@@ -80,6 +84,14 @@ def _check_size(ds: Dataset) -> None:
     shrunk = _find_syntax(ds).is_encapsulated
     if held_bytes * (MAX_COMPRESSION if shrunk else 1) < claimed_bytes:
         raise _make_unreadable(ds, f"claims {claimed_bytes} bytes of pixels but holds {held_bytes}")
+
+
+def _check_codestream(ds: Dataset, index: int) -> None:
+    if not _find_syntax(ds).is_encapsulated:
+        return
+    extent = read_extent(get_frame(ds.PixelData, index, number_of_frames=count_frames(ds)))
+    if extent not in (None, (ds.Rows, ds.Columns)):
+        raise _make_unreadable(ds, f"holds {extent} pixels where {(ds.Rows, ds.Columns)} are claimed")
 
 
 def _demand_count(ds: Dataset, keyword: str) -> int:

@@ -1,33 +1,71 @@
-"""Reads the planes of an Enhanced MR object from its functional groups (middle)."""
+"""Reads the planes of enhanced multi-frame MR and PET objects from their functional groups (middle)."""
+
+from collections.abc import Iterator, Mapping
 
 from pydicom import Dataset
+from pydicom.datadict import keyword_for_tag
 
 from fusionnode.errors import DatasetUnreadable
-from fusionnode.volumes.planes import Plane, count_frames, find_source, make_plane
+from fusionnode.volumes.planes import Marks, Plane, count_frames, find_source, make_plane, read_numbers, spell_value
+
+_Wanted = Mapping[str, tuple[str, ...]]
 
 # Functional group macro -> attributes it holds that place or scale a frame (PS3.3 C.7.6.16.2).
-_PLACING = {
+_PLACING: _Wanted = {
     "PlanePositionSequence": ("ImagePositionPatient",),
     "PlaneOrientationSequence": ("ImageOrientationPatient",),
     "PixelMeasuresSequence": ("PixelSpacing",),
-    "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept"),
+    "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept", "RescaleType"),
 }
-# The same for those that tell one volume of the object from another.
-_TELLING = {
+# The same for those that all frames of one volume have in common; what a conversion from classic objects could not
+# assign keeps its classic names (PS3.3 C.7.6.16.2.25, C.7.6.16.2.26).
+_CLASSIC = ("ImageType", "EchoTime", "EchoNumbers", "InversionTime", "TemporalPositionIdentifier", "DiffusionBValue")
+_TRAITS: _Wanted = {
     "FrameContentSequence": ("StackID", "TemporalPositionIndex"),
     "MREchoSequence": ("EffectiveEchoTime",),
+    "MRModifierSequence": ("InversionTimes",),
     "MRDiffusionSequence": ("DiffusionBValue",),
     "MRImageFrameTypeSequence": ("FrameType", "ComplexImageComponent"),
+    "PETFrameTypeSequence": ("FrameType",),
+    "UnassignedPerFrameConvertedAttributesSequence": _CLASSIC,
+    "UnassignedSharedConvertedAttributesSequence": _CLASSIC,
 }
+_MOMENTS: _Wanted = {
+    "FrameContentSequence": ("FrameAcquisitionNumber",),
+    "TemporalPositionSequence": ("TemporalPositionTimeOffset",),
+    "CardiacSynchronizationSequence": ("NominalCardiacTriggerDelayTime",),
+    "UnassignedPerFrameConvertedAttributesSequence": ("TriggerTime", "FrameReferenceTime", "AcquisitionNumber"),
+}
+_SPATIAL_DIMENSIONS = frozenset({"InStackPositionNumber", "ImagePositionPatient", "StackID"})
+# UCUM codes of PS3.16 CID 84 -> Units (PS3.3 C.8.9.1).
+_UNITS = {"Bq/ml": "BQML", "g/ml{SUVbw}": "GML", "{counts}": "CNTS", "{propcounts}/s": "PROPCPS"}
 
 
 def read_enhanced_planes(ds: Dataset) -> list[Plane]:
-    """Return one plane per frame, in frame order.
+    """Return one plane per frame of an MR, in frame order, scaled by Pixel Value Transformation.
 
     Raises:
         DatasetUnreadable: the number of functional groups differs from the number of frames.
         GeometryIrregular: position, orientation or spacing of a frame is missing.
     """
+    return [_read_frame(ds, groups, number) for number, groups in _list_groups(ds)]
+
+
+def read_enhanced_pet_planes(ds: Dataset) -> list[Plane]:
+    """Return one plane per frame of a PET, in frame order, in the unit its Rescale Type or real world mapping names.
+
+    Raises:
+        DatasetUnreadable: the number of functional groups differs from the number of frames.
+        GeometryIrregular: position, orientation or spacing of a frame is missing.
+    """
+    return [_read_pet_frame(ds, groups, number) for number, groups in _list_groups(ds)]
+
+
+_Groups = tuple[Dataset, Dataset]
+
+
+def _list_groups(ds: Dataset) -> Iterator[tuple[int, _Groups]]:
+    """Yield the number of each frame with its own functional groups and the shared ones."""
     per_frame = ds.get("PerFrameFunctionalGroupsSequence") or []
     frames = count_frames(ds)
     if len(per_frame) != frames:
@@ -37,16 +75,60 @@ def read_enhanced_planes(ds: Dataset) -> list[Plane]:
             sop_instance_uid=str(ds.SOPInstanceUID),
         )
     shared = (ds.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
-    return [_read_frame(ds, (groups, shared), number) for number, groups in enumerate(per_frame, start=1)]
+    for number, groups in enumerate(per_frame, start=1):
+        yield number, (groups, shared)
 
 
-def _read_frame(ds: Dataset, groups: tuple[Dataset, Dataset], number: int) -> Plane:
+def _read_frame(ds: Dataset, groups: _Groups, number: int) -> Plane:
     place = _gather(groups, _PLACING)
-    traits = {element.keyword: str(element.value) for element in _gather(groups, _TELLING)}
-    return make_plane(ds, place, find_source(ds, number), traits)
+    return make_plane(ds, place, find_source(ds, number), _read_marks(ds, groups, ""))
 
 
-def _gather(groups: tuple[Dataset, Dataset], wanted: dict[str, tuple[str, ...]]) -> Dataset:
+def _read_pet_frame(ds: Dataset, groups: _Groups, number: int) -> Plane:
+    place = _gather(groups, _PLACING)
+    units = str(place.get("RescaleType") or "").upper()
+    if units not in _UNITS.values():
+        units = _map_to_real_world(place, groups)
+    return make_plane(ds, place, find_source(ds, number), _read_marks(ds, groups, units))
+
+
+def _map_to_real_world(place: Dataset, groups: _Groups) -> str:
+    """Put the slope of the first linear real world mapping (PS3.3 C.7.6.16.2.11) into ``place``; return its unit."""
+    own, shared = (group.get("RealWorldValueMappingSequence") for group in groups)
+    for mapping in own or shared or []:
+        slope, intercept = (read_numbers(mapping, f"RealWorldValue{name}", 1) for name in ("Slope", "Intercept"))
+        codes = mapping.get("MeasurementUnitsCodeSequence") or [Dataset()]
+        if slope and intercept:
+            place.RescaleSlope, place.RescaleIntercept = repr(slope[0])[:16], repr(intercept[0])[:16]
+            code = str(codes[0].get("CodeValue", ""))
+            return _UNITS.get(code, code)
+    return ""
+
+
+def _read_marks(ds: Dataset, groups: _Groups, units: str) -> Marks:
+    traits, moments = (_gather(groups, wanted) for wanted in (_TRAITS, _MOMENTS))
+    return Marks(_spell(traits), _spell(moments) | _read_dimensions(ds, groups[0]), units)
+
+
+def _spell(gathered: Dataset) -> dict[str, str]:
+    return {e.keyword: text for e in gathered if (text := spell_value(gathered, e.keyword))}
+
+
+def _read_dimensions(ds: Dataset, frame: Dataset) -> dict[str, str]:
+    """The frame's indices in the dimensions the object was organised by, other than those of space."""
+    content = (frame.get("FrameContentSequence") or [Dataset()])[0]
+    values = content.get("DimensionIndexValues")
+    indices = [values] if isinstance(values, int) else list(values or [])
+    names = []
+    for number, item in enumerate(ds.get("DimensionIndexSequence") or [], start=1):
+        names.append(keyword_for_tag(item.get("DimensionIndexPointer", 0)) or f"{number} of the object")
+    if len(names) != len(indices):
+        return {}
+    pairs = zip(names, indices, strict=True)
+    return {f"dimension {name}": str(index) for name, index in pairs if name not in _SPATIAL_DIMENSIONS}
+
+
+def _gather(groups: _Groups, wanted: _Wanted) -> Dataset:
     """Collect attributes, each from the frame's own group or, failing that, from the shared one."""
     gathered = Dataset()
     for macro, keywords in wanted.items():

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from pydicom import Dataset
 
-from fusionnode.errors import GeometryIrregular, SeriesMixed, SeriesUnsupported
+from fusionnode.errors import GeometryIrregular, SeriesUnsupported
 from fusionnode.volumes.planes import Plane, count_frames, demand_geometry, demand_spacing_mm, find_source, read_numbers
 
-# Vectors that a reconstructed volume may carry, but only with one value in them (PS3.3 C.8.4.8).
+# Vectors beside Slice Vector (PS3.3 C.8.4.8): frames that differ in one of them belong to different volumes.
 _OTHER_VECTORS = (
     "EnergyWindowVector",
     "DetectorVector",
@@ -24,33 +25,32 @@ _OTHER_VECTORS = (
 def read_nm_planes(ds: Dataset) -> list[Plane]:
     """Return one plane per frame, in frame order.
 
-    Slice s lies (s - 1) Spacing Between Slices along the normal from Image Position (Patient) of the first
-    detector; a negative spacing stacks against the normal (PS3.3 C.8.4.11, C.8.4.15).
+    Slice s lies (s - 1) Spacing Between Slices along the normal from Image Position (Patient) of the frame's
+    detector; a negative spacing stacks against the normal (PS3.3 C.8.4.11, C.8.4.15). The traits of a plane are its
+    energy window, detector, phase, time slot and so on, where the object tells frames apart by them.
 
     Raises:
         SeriesUnsupported: it is planar, dynamic, gated or an unreconstructed acquisition.
-        SeriesMixed: the frames belong to several energy windows, detectors or time slots.
         GeometryIrregular: geometry is missing or contradicts itself.
     """
     _refuse_unreconstructed(ds)
-    _refuse_several_volumes(ds)
-    detector = _find_detector(ds)
-    orientation = demand_geometry(detector, "ImageOrientationPatient", 6)
-    first_mm = np.asarray(demand_geometry(detector, "ImagePositionPatient", 3), dtype=np.float64)
-    normal = np.cross(orientation[:3], orientation[3:])
-    step_mm = _read_step_mm(ds)
+    numbers = _read_slice_numbers(ds)
+    vectors = _read_other_vectors(ds, len(numbers))
+    normals, firsts_mm, orientations = _place_frames(ds, len(numbers))
+    step_mm, spacing_mm = _read_step_mm(ds), demand_spacing_mm(ds)
     slope, intercept = read_numbers(ds, "RescaleSlope", 1), read_numbers(ds, "RescaleIntercept", 1)
     return [
         Plane(
             ds=ds,
-            source=find_source(ds, frame),
-            position_mm=first_mm + normal * (step_mm * (number - 1)),
-            orientation=orientation,
-            spacing_mm=demand_spacing_mm(ds),
+            source=find_source(ds, index + 1),
+            position_mm=firsts_mm[index] + normals[index] * (step_mm * (number - 1)),
+            orientation=orientations[index],
+            spacing_mm=spacing_mm,
             slope=slope[0] if slope else None,
             intercept=intercept[0] if intercept else 0.0,
+            traits={keyword: _name_value(ds, keyword, values[index]) for keyword, values in vectors.items()},
         )
-        for frame, number in enumerate(_read_slice_numbers(ds), start=1)
+        for index, number in enumerate(numbers)
     ]
 
 
@@ -66,19 +66,29 @@ def _refuse_unreconstructed(ds: Dataset) -> None:
         )
 
 
-def _refuse_several_volumes(ds: Dataset) -> None:
-    for keyword in _OTHER_VECTORS:
-        values = _list_integers(ds, keyword)
-        if len(set(values)) > 1:
-            raise SeriesMixed(
-                f"The frames differ in {keyword}, so the object holds several volumes.",
-                remedy="Send one reconstruction per series.",
+def _read_other_vectors(ds: Dataset, frames: int) -> dict[str, list[int]]:
+    """Return the vectors that tell the frames apart, one number per frame."""
+    vectors = {keyword: _list_integers(ds, keyword) for keyword in _OTHER_VECTORS}
+    telling = {keyword: values for keyword, values in vectors.items() if len(set(values)) > 1}
+    for keyword, values in telling.items():
+        if len(values) != frames:
+            raise GeometryIrregular(
+                f"{keyword} has {len(values)} values for {frames} frames.",
+                remedy="Ask the workstation's vendor why.",
                 sop_instance_uid=str(ds.SOPInstanceUID),
-                differing=(keyword,),
             )
+    return telling
 
 
-def _find_detector(ds: Dataset) -> Dataset:
+def _name_value(ds: Dataset, keyword: str, number: int) -> str:
+    if keyword != "EnergyWindowVector":
+        return str(number)
+    windows = ds.get("EnergyWindowInformationSequence") or []
+    name = str(windows[number - 1].get("EnergyWindowName") or "") if 0 < number <= len(windows) else ""
+    return f"{number} ({name})" if name else str(number)
+
+
+def _list_detectors(ds: Dataset) -> Sequence[Dataset]:
     items: Sequence[Dataset] = ds.get("DetectorInformationSequence") or []
     if not items:
         raise GeometryIrregular(
@@ -86,7 +96,28 @@ def _find_detector(ds: Dataset) -> Dataset:
             remedy="Send a reconstruction with patient geometry.",
             sop_instance_uid=str(ds.SOPInstanceUID),
         )
-    return items[0]
+    return items
+
+
+_Points = list[NDArray[np.float64]]
+
+
+def _place_frames(ds: Dataset, frames: int) -> tuple[_Points, _Points, list[tuple[float, ...]]]:
+    """Return normal, Image Position of the first slice (LPS mm) and orientation of each frame, by its detector."""
+    items = _list_detectors(ds)
+    numbers = _list_integers(ds, "DetectorVector")
+    if len(numbers) != frames or len(items) == 1:  # a reconstruction from several heads may describe one place for all
+        numbers = [1] * frames
+    if min(numbers) < 1 or max(numbers) > len(items):
+        raise GeometryIrregular(
+            f"DetectorVector names detector {max(numbers)}, but only {len(items)} are described.",
+            remedy="Ask the workstation's vendor why.",
+            sop_instance_uid=str(ds.SOPInstanceUID),
+        )
+    orientation = {n: demand_geometry(items[n - 1], "ImageOrientationPatient", 6) for n in sorted(set(numbers))}
+    first_mm = {n: np.asarray(demand_geometry(items[n - 1], "ImagePositionPatient", 3)) for n in orientation}
+    normal = {n: np.cross(cosines[:3], cosines[3:]).astype(np.float64) for n, cosines in orientation.items()}
+    return [normal[n] for n in numbers], [first_mm[n] for n in numbers], [orientation[n] for n in numbers]
 
 
 def _read_step_mm(ds: Dataset) -> float:

@@ -8,12 +8,11 @@ from numpy.typing import NDArray
 
 from fusionnode.domain.grid import Grid
 from fusionnode.errors import GeometryIrregular, SeriesMixed, SeriesUnsupported
+from fusionnode.volumes.candidates import COSINE_TOLERANCE, SAME_POSITION_MM
 from fusionnode.volumes.planes import Plane
 
-SAME_POSITION_MM = 0.01
 SPACING_TOLERANCE_MM = 0.05
 SPACING_TOLERANCE = 0.01
-COSINE_TOLERANCE = 1e-3
 _NAMED_AT_MOST = 8
 
 _SHARED: dict[str, Callable[[Plane], object]] = {
@@ -22,20 +21,20 @@ _SHARED: dict[str, Callable[[Plane], object]] = {
     "FrameOfReferenceUID": lambda plane: str(plane.ds.get("FrameOfReferenceUID") or ""),
     "Rows and Columns": lambda plane: plane.shape,
     "PixelSpacing": lambda plane: tuple(round(value, 4) for value in plane.spacing_mm),
-    "Units": lambda plane: str(plane.ds.get("Units") or ""),
+    "Units": lambda plane: plane.units,
     "DecayCorrection": lambda plane: str(plane.ds.get("DecayCorrection") or ""),
 }
 
 
 def order_planes(planes: Sequence[Plane]) -> tuple[Plane, ...]:
-    """Return the planes so that the slice index increases along row direction x column direction.
+    """Return the planes of one volume so that the slice index increases along row direction x column direction.
 
     The result depends on the set of planes only, never on the order they come in.
 
     Raises:
         SeriesUnsupported: fewer than two planes.
         SeriesMixed: the planes differ in orientation, size, spacing, frame of reference, class or unit, or
-            several volumes share their positions.
+            several share each position and nothing tells them apart.
         GeometryIrregular: planes are missing, duplicated, unevenly spaced or tilted.
     """
     if len(planes) < 2:
@@ -115,14 +114,12 @@ def _refuse_shared_positions(ordered: Sequence[Plane], positions_mm: NDArray[np.
     crowded = [group for group in groups if len(group) > 1]
     if not crowded:
         return
-    differing = _list_differing([[ordered[index] for index in group] for group in crowded])
-    if differing or len({len(group) for group in groups}) == 1:
+    if len({len(group) for group in groups}) == 1:
         raise SeriesMixed(
-            f"{len(crowded)} of {len(groups)} positions hold several slices that differ in "
-            f"{', '.join(differing) or 'nothing known'}: the series holds several volumes.",
+            f"Each of {len(groups)} positions holds {len(groups[0])} slices, and nothing known tells them apart.",
             remedy="Send one volume per series.",
-            differing=differing,
-            slices_per_position=max(len(group) for group in crowded),
+            differing=(),
+            slices_per_position=len(groups[0]),
         )
     found = [(float(positions_mm[group[0]]), tuple(ordered[i].name for i in group)) for group in crowded]
     raise GeometryIrregular(
@@ -130,11 +127,6 @@ def _refuse_shared_positions(ordered: Sequence[Plane], positions_mm: NDArray[np.
         remedy="Find out which copy is right; send the series again under a new UID.",
         duplicates=tuple(found),
     )
-
-
-def _list_differing(groups: Sequence[Sequence[Plane]]) -> tuple[str, ...]:
-    names = sorted({name for group in groups for plane in group for name in plane.traits})
-    return tuple(name for name in names if any(len({p.traits.get(name) for p in group}) > 1 for group in groups))
 
 
 def _refuse_uneven(ordered: Sequence[Plane], positions_mm: NDArray[np.float64]) -> None:

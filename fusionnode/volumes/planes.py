@@ -1,6 +1,6 @@
 """One stored image plane: where it lies, how its values are scaled, where its pixels are (middle)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,17 +11,21 @@ from pydicom.multival import MultiValue
 from fusionnode.domain.volume import SourceFrame
 from fusionnode.errors import DatasetUnreadable, GeometryIrregular, SeriesUnsupported
 
-# What tells volumes apart that share their slice positions.
+# What all slices of one volume have in common.
 _TRAITS = (
+    "ImageType",
     "EchoTime",
     "EchoNumbers",
     "InversionTime",
     "TemporalPositionIdentifier",
-    "TriggerTime",
     "DiffusionBValue",
+)
+# What may run from slice to slice within a volume, but tells volumes apart that share their slice positions.
+_MOMENTS = (
+    "TriggerTime",
     "FrameReferenceTime",
     "AcquisitionNumber",
-    "ImageType",
+    "SequenceName",
 )
 
 
@@ -35,7 +39,9 @@ class Plane:
         orientation: direction cosines of the row, then of the column.
         spacing_mm: distance between rows, then between columns.
         slope, intercept: stored value to rescaled value; ``slope`` is None where the object has none.
-        traits: attributes that may tell this plane from another one at the same position.
+        traits: attributes that are the same on all planes of one volume.
+        moments: attributes that may run from plane to plane, and tell planes apart that share a position.
+        units: what rescaled values of PET are in, as Units (0054,1001) names it; empty where nothing says so.
     """
 
     ds: Dataset
@@ -46,6 +52,8 @@ class Plane:
     slope: float | None = None
     intercept: float = 0.0
     traits: Mapping[str, str] = field(default_factory=dict)
+    moments: Mapping[str, str] = field(default_factory=dict)
+    units: str = ""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -68,10 +76,20 @@ def read_plane(ds: Dataset) -> Plane:
         DatasetUnreadable: an attribute does not hold numbers.
     """
     _refuse_odd_kinds(ds)
-    return make_plane(ds, ds, find_source(ds), {name: str(ds[name].value) for name in _TRAITS if name in ds})
+    moments = _read_marks(ds, _MOMENTS) | _find_time_slot(ds)
+    return make_plane(ds, ds, find_source(ds), Marks(_read_marks(ds, _TRAITS), moments, _read_units(ds)))
 
 
-def make_plane(ds: Dataset, place: Dataset, source: SourceFrame, traits: Mapping[str, str]) -> Plane:
+@dataclass(frozen=True)
+class Marks:
+    """What `Plane` holds beside geometry and scale."""
+
+    traits: Mapping[str, str]
+    moments: Mapping[str, str]
+    units: str = ""
+
+
+def make_plane(ds: Dataset, place: Dataset, source: SourceFrame, marks: Marks) -> Plane:
     """Build a plane whose geometry and rescale attributes are all found in ``place``."""
     slope = read_numbers(place, "RescaleSlope", 1)
     intercept = read_numbers(place, "RescaleIntercept", 1)
@@ -83,13 +101,23 @@ def make_plane(ds: Dataset, place: Dataset, source: SourceFrame, traits: Mapping
         spacing_mm=demand_spacing_mm(place),
         slope=slope[0] if slope else None,
         intercept=intercept[0] if intercept else 0.0,
-        traits=traits,
+        traits=marks.traits,
+        moments=marks.moments,
+        units=marks.units,
     )
 
 
 def find_source(ds: Dataset, frame_number: int | None = None) -> SourceFrame:
     """Name the stored image a plane comes from."""
     return SourceFrame(str(ds.SOPClassUID), str(ds.SOPInstanceUID), frame_number)
+
+
+def spell_value(ds: Dataset, keyword: str) -> str:
+    """Return a value as text, several ones joined with a backslash; empty where it is absent."""
+    value = ds.get(keyword)
+    if value is None:
+        return ""
+    return "\\".join(str(item) for item in value) if isinstance(value, list | tuple | MultiValue) else str(value)
 
 
 def count_frames(ds: Dataset) -> int:
@@ -154,6 +182,22 @@ def _make_unreadable(keyword: str) -> DatasetUnreadable:
     return DatasetUnreadable(
         f"{keyword} does not hold the numbers the Standard asks for.", remedy="Ask the sender.", keyword=keyword
     )
+
+
+def _read_marks(ds: Dataset, keywords: Sequence[str]) -> dict[str, str]:
+    return {keyword: text for keyword in keywords if (text := spell_value(ds, keyword))}
+
+
+def _read_units(ds: Dataset) -> str:
+    return str(ds.get("Units") or "").upper()
+
+
+def _find_time_slot(ds: Dataset) -> dict[str, str]:
+    """Image Index (PS3.3 C.8.9.4.1.9) counts the slices of all time slots, one volume after the other."""
+    index, slices = read_numbers(ds, "ImageIndex", 1), read_numbers(ds, "NumberOfSlices", 1)
+    if index is None or slices is None or slices[0] < 1:
+        return {}
+    return {"time slot by ImageIndex": str(int((index[0] - 1) // slices[0]) + 1)}
 
 
 def _refuse_odd_kinds(ds: Dataset) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pydicom import Dataset
+from pydicom.uid import EnhancedPETImageStorage
 from pydicom.valuerep import DA, DT, TM
 
 from fusionnode.errors import DatasetUnreadable
@@ -19,6 +20,13 @@ DOSE_BQ = (1e5, 1e11)
 """Below: the dose was given in MBq, as happens; above: nobody survives it."""
 HALF_LIFE_SECONDS = (30.0, 1e6)
 MAX_HALF_LIVES = 12.0
+DECAY_TOLERANCE = 0.03
+_OF_THE_DRUG = (
+    "RadionuclideTotalDose",
+    "RadionuclideHalfLife",
+    "RadiopharmaceuticalStartTime",
+    "RadiopharmaceuticalStartDateTime",
+)
 _TOLERATED_LEAD = timedelta(seconds=1)
 
 
@@ -37,7 +45,9 @@ class _Doubt(Exception):
 def measure_suv(datasets: Sequence[Dataset]) -> SuvFactor:
     """Return weight [g] / dose [Bq] decayed to the time the series is corrected to.
 
-    Weight, dose and half-life are read from the first data set; acquisition times from all of them.
+    Weight, dose, half-life and injection must be the same in all data sets; the earliest acquisition counts. Where
+    classic slices state the decay factor they were given, it must fit the frame's time within the series. An enhanced
+    object names the moment of correction itself (PS3.3 C.8.22.4).
     """
     try:
         return _measure(datasets)
@@ -49,25 +59,78 @@ def measure_suv(datasets: Sequence[Dataset]) -> SuvFactor:
 
 def _measure(datasets: Sequence[Dataset]) -> SuvFactor:
     ds = datasets[0]
+    _demand_agreement(datasets)
     _demand_corrections(ds)
     drug = _find_drug(ds)
     weight_kg = _demand_within(ds, "PatientWeight", WEIGHT_KG)
     dose_bq = _demand_within(drug, "RadionuclideTotalDose", DOSE_BQ)
     half_life_seconds = _demand_within(drug, "RadionuclideHalfLife", HALF_LIFE_SECONDS)
-    correction = str(ds.get("DecayCorrection") or "absent").upper()
-    if correction == "ADMIN":
-        return SuvFactor(weight_kg * 1000 / dose_bq)
-    if correction != "START":
-        raise _Doubt(f"DecayCorrection is {correction}, neither START nor ADMIN")
-    scanned, note = _find_scan_start(datasets)
-    waited_seconds = (scanned - _find_injection(drug, scanned)).total_seconds()
+    if _is_enhanced(ds):
+        corrected_to, note = _find_stated_correction(ds), ""
+    else:
+        correction = str(ds.get("DecayCorrection") or "absent").upper()
+        if correction == "ADMIN":
+            return SuvFactor(weight_kg * 1000 / dose_bq)
+        if correction != "START":
+            raise _Doubt(f"DecayCorrection is {correction}, neither START nor ADMIN")
+        _demand_plausible_decay(datasets, half_life_seconds)
+        corrected_to, note = _find_scan_start(datasets)
+    waited_seconds = (corrected_to - _find_injection(drug, corrected_to)).total_seconds()
     half_lives = max(waited_seconds, 0.0) / half_life_seconds
     if half_lives > MAX_HALF_LIVES:
         raise _Doubt(f"the scan began {half_lives:.1f} half-lives after the injection")
     return SuvFactor(weight_kg * 1000 / (dose_bq * math.pow(2, -half_lives)), note)
 
 
+def _is_enhanced(ds: Dataset) -> bool:
+    return bool(ds.get("SOPClassUID") == EnhancedPETImageStorage)
+
+
+def _demand_agreement(datasets: Sequence[Dataset]) -> None:
+    """All slices must tell of one patient's weight and one injection."""
+    for keyword in ("PatientWeight", "DecayCorrection", "CorrectedImage"):
+        if len({str(ds.get(keyword)) for ds in datasets}) > 1:
+            raise _Doubt(f"the slices differ in {keyword}")
+    drugs = [(ds.get("RadiopharmaceuticalInformationSequence") or [Dataset()])[0] for ds in datasets]
+    for keyword in _OF_THE_DRUG:
+        if len({str(drug.get(keyword)) for drug in drugs}) > 1:
+            raise _Doubt(f"the slices differ in {keyword}")
+
+
+def _demand_plausible_decay(datasets: Sequence[Dataset], half_life_seconds: float) -> None:
+    """Values that were corrected to each frame's own start, not to the series', would be off by the time between.
+
+    Frame Reference Time lies anywhere from the start to the end of a frame with some vendors, hence one duration of
+    slack on both sides.
+    """
+    for ds in datasets:
+        factor, reference, duration = (
+            read_numbers(ds, keyword, 1) for keyword in ("DecayFactor", "FrameReferenceTime", "ActualFrameDuration")
+        )
+        if not factor or not reference or not duration:
+            continue
+        low, high = (reference[0] / 1000 + sign * duration[0] / 1000 for sign in (-1, 1))
+        bounds = (2 ** (low / half_life_seconds), 2 ** (high / half_life_seconds))
+        if not bounds[0] * (1 - DECAY_TOLERANCE) <= factor[0] <= bounds[1] * (1 + DECAY_TOLERANCE):
+            raise _Doubt(
+                f"DecayFactor {factor[0]:g} does not fit a frame {reference[0] / 1000:g} s into the series: "
+                "it is unclear to which moment the values were corrected"
+            )
+
+
+def _find_stated_correction(ds: Dataset) -> datetime:
+    corrected_to = _read_moment(ds, "DecayCorrectionDateTime")
+    if corrected_to is None:
+        raise _Doubt("DecayCorrectionDateTime is missing")
+    return corrected_to
+
+
 def _demand_corrections(ds: Dataset) -> None:
+    if _is_enhanced(ds):
+        for keyword in ("AttenuationCorrected", "DecayCorrected"):
+            if str(ds.get(keyword) or "").upper() != "YES":
+                raise _Doubt(f"{keyword} is not YES")
+        return
     value = ds.get("CorrectedImage") or []
     corrected = {value} if isinstance(value, str) else set(value)
     for code, correction in (("ATTN", "attenuation"), ("DECY", "decay")):

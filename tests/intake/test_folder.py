@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from pydicom.uid import DeflatedExplicitVRLittleEndian, generate_uid
 
 from fusionnode.errors import DatasetUnreadable, SeriesMixed
 from fusionnode.intake.folder import read_folder
@@ -41,3 +42,43 @@ def test_read_folder_finds_the_series_below_and_leaves_other_files_alone(tmp_pat
     (tmp_path / "README").write_text("about this series")
     found = read_folder(tmp_path)
     assert sorted(ds.SOPInstanceUID for ds in found) == sorted(ds.SOPInstanceUID for ds in series)
+
+
+def test_a_file_that_lies_there_twice_is_one_instance(tmp_path: Path) -> None:
+    paths = write_series(tmp_path, make_mr_series())
+    (tmp_path / "again").mkdir()
+    for path in paths[3:5]:
+        (tmp_path / "again" / path.name).write_bytes(path.read_bytes())
+    found = read_folder(tmp_path)
+    assert sorted(ds.SOPInstanceUID for ds in found) == sorted(path.stem for path in paths)
+
+
+def test_the_same_data_set_written_by_another_program_is_one_instance(tmp_path: Path) -> None:
+    series = make_mr_series()
+    write_series(tmp_path / "one", series)
+    series[3].file_meta.ImplementationClassUID = generate_uid(entropy_srcs=["another program"])
+    write_series(tmp_path / "other", series[3:4])
+    assert len(read_folder(tmp_path)) == len(series)
+
+
+def test_other_content_under_the_same_uid_is_kept_so_that_it_is_noticed(tmp_path: Path) -> None:
+    series = make_mr_series()
+    write_series(tmp_path / "one", series)
+    series[3].PixelData = bytes(len(series[3].PixelData))
+    write_series(tmp_path / "other", series[3:4])
+    assert len(read_folder(tmp_path)) == len(series) + 1
+
+
+def test_a_deflated_file_that_inflates_beyond_all_need_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fusionnode.volumes.bounds.MAX_INSTANCE_BYTES", 1 << 16)
+    series = make_mr_series()
+    write_series(tmp_path, series)
+    assert len(read_folder(tmp_path)) == len(series)
+    series[3].add_new(0x00091010, "OB", bytes(1 << 20))
+    series[3].file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    (bomb,) = write_series(tmp_path, series[3:4])
+    assert bomb.stat().st_size < 1 << 16
+    with pytest.raises(DatasetUnreadable, match=rf"{bomb.name} takes more than"):
+        read_folder(tmp_path)

@@ -1,3 +1,4 @@
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -5,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
 from pydicom import dcmread
 
 from fusionnode.domain.images import Window
@@ -60,6 +62,32 @@ def test_window_does_not_depend_on_how_much_air_there_is(air_share: float) -> No
     window = choose_window(_make_head(air_share), Unit.ARBITRARY, 1.0, 99.5)
     assert window.low == pytest.approx(213, abs=15)
     assert window.high == pytest.approx(1493, abs=10)
+
+
+@given(VOXELS, arrays(np.bool_, (3, 4, 5)))
+def test_what_lies_outside_the_mask_or_is_not_finite_does_not_count(voxels: Voxels, within: NDArray[np.bool_]) -> None:
+    outside = np.where(within, voxels, np.float32(np.inf))
+    try:
+        expected = choose_window(voxels[within], Unit.ARBITRARY, 1, 99)
+    except ContrastMissing:
+        with pytest.raises(ContrastMissing):
+            choose_window(outside, Unit.ARBITRARY, 1, 99, within=within)
+        return
+    assert choose_window(outside, Unit.ARBITRARY, 1, 99, within=within) == expected
+    assert choose_window(outside, Unit.ARBITRARY, 1, 99) == expected
+
+
+def test_windowing_takes_no_second_copy_of_a_volume_in_double_precision() -> None:
+    voxels = np.random.default_rng(0).rayleigh(50, (8, 512, 512)).astype(np.float32)
+    tracemalloc.start()
+    try:
+        apply_window(voxels, choose_window(voxels, Unit.ARBITRARY, 1, 99))
+        assert tracemalloc.get_traced_memory()[1] < 8 * voxels.nbytes
+        tracemalloc.reset_peak()
+        apply_window(voxels, Window(0, 1, Unit.ARBITRARY))
+        assert tracemalloc.get_traced_memory()[1] < 3 * voxels.nbytes
+    finally:
+        tracemalloc.stop()
 
 
 def test_volume_without_air_keeps_its_dark_tissue() -> None:

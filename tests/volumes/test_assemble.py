@@ -7,7 +7,12 @@ import SimpleITK as sitk
 from hypothesis import given
 from hypothesis import strategies as st
 from pydicom import Dataset, dcmread
-from pydicom.uid import CTImageStorage, EnhancedPETImageStorage, RawDataStorage, SecondaryCaptureImageStorage
+from pydicom.uid import (
+    CTImageStorage,
+    LegacyConvertedEnhancedPETImageStorage,
+    RawDataStorage,
+    SecondaryCaptureImageStorage,
+)
 
 from fusionnode.domain.terms import Unit
 from fusionnode.domain.volume import Volume
@@ -25,6 +30,7 @@ from tests.support.datasets import (
     make_nm_recon,
     make_pt_series,
 )
+from tests.support.enhanced import make_enhanced_mr
 
 LAYOUTS = st.builds(
     Layout,
@@ -92,7 +98,7 @@ def test_series_without_frame_of_reference_is_a_volume_in_no_named_space() -> No
     assert assemble_volume(datasets).frame_of_reference_uid == ""
 
 
-@pytest.mark.parametrize("kind", [CTImageStorage, SecondaryCaptureImageStorage, EnhancedPETImageStorage])
+@pytest.mark.parametrize("kind", [CTImageStorage, SecondaryCaptureImageStorage, LegacyConvertedEnhancedPETImageStorage])
 def test_other_kinds_of_objects_are_refused_by_name(kind: str) -> None:
     datasets = make_mr_series()
     for ds in datasets:
@@ -119,6 +125,22 @@ def test_classes_do_not_mix() -> None:
     identity = Identity(series_uid="1.2.3")
     with pytest.raises(SeriesMixed, match="MR Image Storage"):
         assemble_volume([*make_mr_series(identity=identity), *make_pt_series(identity=identity)])
+
+
+def test_classic_copies_beside_an_enhanced_object_are_left_out_and_the_note_says_so() -> None:
+    classic = make_mr_series()
+    enhanced = make_enhanced_mr(classic)
+    enhanced.SOPInstanceUID += ".1"
+    volume = assemble_volume([*classic, enhanced])
+    np.testing.assert_array_equal(volume.voxels, assemble_volume(classic).voxels)
+    assert {source.sop_instance_uid for source in volume.sources} == {enhanced.SOPInstanceUID}
+    assert volume.notes == ("The series holds 12 classic copies beside the enhanced object, which is shown.",)
+
+
+def test_classic_slices_that_are_no_copies_of_the_enhanced_object_are_mixed() -> None:
+    classic = make_mr_series()
+    with pytest.raises(SeriesMixed, match="several kinds"):
+        assemble_volume([*classic[1:], make_enhanced_mr(classic)])
 
 
 def test_two_reconstructions_are_two_volumes() -> None:
@@ -196,3 +218,13 @@ def test_real_odd_series_are_refused(real_data: Path) -> None:
         assemble_volume(mosaics)
     with pytest.raises(SeriesUnsupported, match="CT Image Storage"):
         assemble_volume([dcmread(path) for path in (real_data / "sts_pet_mr" / "STS_001" / "CT").glob("*.dcm")])
+
+
+def test_raw_data_under_the_series_uid_of_its_images_is_left_alone() -> None:
+    datasets = make_mr_series()
+    raw = Dataset()
+    raw.SOPClassUID, raw.SOPInstanceUID = RawDataStorage, "1.2"
+    raw.SeriesInstanceUID, raw.Modality = datasets[0].SeriesInstanceUID, "MR"
+    plain, beside = assemble_volume(datasets), assemble_volume([raw, *datasets])
+    assert beside.voxels.tobytes() == plain.voxels.tobytes()
+    assert (beside.sources, beside.notes, beside.unit) == (plain.sources, plain.notes, plain.unit)

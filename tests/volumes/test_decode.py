@@ -1,3 +1,4 @@
+import struct
 import tracemalloc
 from pathlib import Path
 
@@ -5,7 +6,7 @@ import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
 from pydicom.encaps import encapsulate
-from pydicom.uid import JPEG2000Lossless, JPEGExtended12Bit, RLELossless
+from pydicom.uid import JPEG2000Lossless, JPEGExtended12Bit, JPEGLossless, JPEGLSLossless, RLELossless
 
 from fusionnode.errors import DatasetUnreadable, Refused, SeriesUnsupported
 from fusionnode.volumes.decode import check_pixels, decode_frame
@@ -71,6 +72,23 @@ def test_single_frame_beyond_all_need_is_refused_however_well_it_may_compress() 
         check_pixels(ds)
 
 
+@pytest.mark.parametrize(
+    ("syntax", "frame"),
+    [
+        (JPEG2000Lossless, b"\xff\x4f\xff\x51" + struct.pack(">HH4I", 47, 0, 65535, 65535, 0, 0)),
+        (JPEGLSLossless, b"\xff\xd8\xff\xf7" + struct.pack(">HBHH", 11, 16, 65535, 65535)),
+        (JPEGLossless, b"\xff\xd8\xff\xc3" + struct.pack(">HBHH", 11, 16, 65535, 65535)),
+    ],
+)
+def test_codestream_that_claims_more_than_the_header_is_refused_before_it_is_decoded(syntax: str, frame: bytes) -> None:
+    ds = make_mr_series()[0]
+    ds.PixelData = encapsulate([frame + b"\0" * 4000])
+    ds["PixelData"].VR = "OB"
+    ds.file_meta.TransferSyntaxUID = syntax
+    with pytest.raises(DatasetUnreadable, match=r"holds \(65535, 65535\) pixels where \(32, 24\) are claimed"):
+        _decode(ds)
+
+
 def test_truncated_pixels_are_refused() -> None:
     ds = make_mr_series()[0]
     ds.PixelData = ds.PixelData[:-2]
@@ -120,6 +138,23 @@ def test_lossless_syntaxes_decode_to_the_reference(real_data: Path, image: str, 
     folder = real_data / "compressed_wg04"
     reference = _decode(dcmread(folder / f"{image}_UNC.dcm"))
     np.testing.assert_array_equal(_decode(dcmread(folder / f"{image}_{syntax}.dcm")), reference)
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("image", ["MR1", "MR3", "MR4", "NM1", "CT1"])
+@pytest.mark.parametrize("syntax", ["J2KI", "JLSN"])
+def test_lossy_syntaxes_decode_close_to_the_reference(real_data: Path, image: str, syntax: str) -> None:
+    folder = real_data / "compressed_wg04"
+    reference = _decode(dcmread(folder / f"{image}_UNC.dcm")).astype(np.int64)
+    found = _decode(dcmread(folder / f"{image}_{syntax}.dcm")).astype(np.int64)
+    assert np.abs(found - reference).mean() < 0.02 * np.ptp(reference)
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("image", ["MR1", "MR3", "MR4", "NM1"])
+def test_twelve_bit_jpeg_is_refused_by_the_name_of_its_syntax(real_data: Path, image: str) -> None:
+    with pytest.raises(DatasetUnreadable, match=r"JPEG Extended \(Process 2 and 4\)"):
+        _decode(dcmread(real_data / "compressed_wg04" / f"{image}_JPLY.dcm"))
 
 
 @pytest.mark.real_data

@@ -1,3 +1,4 @@
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -76,10 +77,40 @@ def test_slice_named_twice_is_refused() -> None:
         assemble_volume([make_nm_recon(Layout(slices=4), gamma=Gamma(slice_vector=(1, 2, 2, 3)))])
 
 
-def test_several_energy_windows_are_several_volumes() -> None:
+@pytest.mark.parametrize(
+    "keyword", ["EnergyWindowVector", "DetectorVector", "TimeSlotVector", "RRIntervalVector", "PhaseVector"]
+)
+def test_several_energy_windows_detectors_or_time_slots_are_several_volumes(keyword: str) -> None:
     ds = make_nm_recon(Layout(slices=4))
-    ds.EnergyWindowVector = [1, 1, 2, 2]
-    with pytest.raises(SeriesMixed, match="EnergyWindowVector"):
+    ds.SliceVector = [1, 2, 1, 2]
+    setattr(ds, keyword, [1, 1, 2, 2])
+    assert [dict(plane.traits) for plane in read_nm_planes(ds)] == [{keyword: n} for n in "1122"]
+    with pytest.raises(SeriesMixed, match=keyword):
+        assemble_volume([ds])
+
+
+def test_each_detector_places_its_own_frames() -> None:
+    ds = make_nm_recon(Layout(slices=4))
+    (first,) = ds.DetectorInformationSequence
+    second = deepcopy(first)
+    second.ImagePositionPatient[2] += 100
+    ds.DetectorInformationSequence, ds.SliceVector, ds.DetectorVector = [first, second], [1, 2, 1, 2], [1, 1, 2, 2]
+    heights_mm = [plane.position_mm[2] for plane in read_nm_planes(ds)]
+    assert heights_mm == [-18, -15, 82, 85]
+
+
+def test_detector_that_is_not_described_is_refused() -> None:
+    ds = make_nm_recon(Layout(slices=4))
+    ds.DetectorInformationSequence = [*ds.DetectorInformationSequence, *deepcopy(ds.DetectorInformationSequence)]
+    ds.DetectorVector = [1, 2, 3, 3]
+    with pytest.raises(GeometryIrregular, match="detector 3, but only 2"):
+        read_nm_planes(ds)
+
+
+def test_vector_that_does_not_cover_all_frames_is_refused() -> None:
+    ds = make_nm_recon(Layout(slices=4))
+    ds.TimeSlotVector = [1, 2]
+    with pytest.raises(GeometryIrregular, match="TimeSlotVector has 2 values for 4 frames"):
         read_nm_planes(ds)
 
 

@@ -67,7 +67,13 @@ def test_pet_units(units: str, suv_type: str, expected: Unit) -> None:
     scale = choose_scale(_read(make_pt_series(uptake=Uptake(units=units, suv_type=suv_type))))
     assert scale.unit is expected
     assert (scale.factor == 1.0) == (units != "BQML")
-    assert bool(scale.notes) == (expected is Unit.ARBITRARY)
+    assert bool(scale.notes) == (expected is not Unit.SUVBW)
+
+
+@pytest.mark.parametrize("units", ["CNTS", "PROPCPS"])
+def test_counts_say_that_they_are_counts_and_why_there_is_no_suv(units: str) -> None:
+    scale = choose_scale(_read(make_pt_series(uptake=Uptake(units=units))))
+    assert scale.notes == (f"SUV not computed: Units are {units}.",)
 
 
 def test_bqml_without_weight_stays_bqml_and_says_why() -> None:

@@ -2,6 +2,7 @@ from collections.abc import Callable
 
 import pytest
 from pydicom import Dataset
+from pydicom.uid import EnhancedPETImageStorage
 
 from fusionnode.volumes.suv import measure_suv
 from tests.support.datasets import Layout, Uptake, make_pt_series
@@ -113,3 +114,62 @@ def test_damaged_header_leaves_the_unit_and_says_why(damage: Callable[[Dataset],
     found = measure_suv(datasets)
     assert found.factor is None
     assert reason in found.note
+
+
+def test_whole_body_frames_whose_decay_factors_follow_their_times_are_trusted() -> None:
+    datasets = _make(Uptake())
+    for minutes, ds in zip((2, 20), datasets, strict=True):
+        ds.FrameReferenceTime, ds.ActualFrameDuration = str(minutes * 60_000), "120000"
+        ds.DecayFactor = f"{2 ** (minutes * 60 / HALF_LIFE_SECONDS):.6f}"
+    assert measure_suv(datasets).factor == pytest.approx(_expect(45 * 60))
+
+
+def test_frames_corrected_to_their_own_start_leave_the_unit() -> None:
+    datasets = _make(Uptake())
+    for minutes, ds in zip((2, 20), datasets, strict=True):
+        ds.FrameReferenceTime, ds.ActualFrameDuration = str(minutes * 60_000), "120000"
+        ds.DecayFactor = "1.006"
+    found = measure_suv(datasets)
+    assert found.factor is None
+    assert "DecayFactor 1.006 does not fit a frame 1200 s into the series" in found.note
+
+
+@pytest.mark.parametrize(
+    "keyword", ["PatientWeight", "RadionuclideTotalDose", "RadionuclideHalfLife", "RadiopharmaceuticalStartTime"]
+)
+def test_slices_that_disagree_about_the_injection_leave_the_unit(keyword: str) -> None:
+    datasets = _make(Uptake())
+    place = datasets[1] if keyword == "PatientWeight" else datasets[1].RadiopharmaceuticalInformationSequence[0]
+    setattr(place, keyword, "091800" if keyword.endswith("Time") else "71")
+    found = measure_suv(datasets)
+    assert (found.factor, found.note) == (None, f"the slices differ in {keyword}")
+
+
+def _make_enhanced(**changes: str) -> Dataset:
+    (ds, *_) = _make(Uptake(decay_correction="", injection_datetime="20240305091700.00"))
+    ds.SOPClassUID = EnhancedPETImageStorage
+    del ds.CorrectedImage
+    ds.AttenuationCorrected, ds.DecayCorrected = "YES", "YES"
+    ds.DecayCorrectionDateTime = "20240305100200.00"
+    for keyword, value in changes.items():
+        setattr(ds, keyword, value)
+    return ds
+
+
+def test_enhanced_object_names_the_moment_it_was_corrected_to() -> None:
+    assert measure_suv([_make_enhanced()]).factor == pytest.approx(_expect(45 * 60))
+    injected = _make_enhanced(DecayCorrectionDateTime="20240305091700.00")
+    assert measure_suv([injected]).factor == pytest.approx(_expect(0))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"DecayCorrected": "NO"}, "DecayCorrected is not YES"),
+        ({"AttenuationCorrected": "NO"}, "AttenuationCorrected is not YES"),
+        ({"DecayCorrectionDateTime": ""}, "DecayCorrectionDateTime is missing"),
+    ],
+)
+def test_enhanced_object_with_doubt_leaves_the_unit(changes: dict[str, str], reason: str) -> None:
+    found = measure_suv([_make_enhanced(**changes)])
+    assert (found.factor, found.note) == (None, reason)
