@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PEERS := $(VENV)/peers
 
-.PHONY: demo test check lint types layers bench services samples clean
+.PHONY: demo test check lint types layers bench bench-memory bench-registration calibrate-registration services samples verdicts clean
 
 demo: $(STAMP)
 	$(BIN)/fusionnode demo --out demo-out
@@ -32,11 +33,34 @@ bench: $(STAMP)
 	$(BIN)/python -m tests.benchmarks.bench_main_job
 	$(BIN)/python -m tests.benchmarks.bench_fusers
 
+# Needs 4 GB of disk and some minutes; fails where a worker passes 2 GB.
+bench-memory: $(STAMP)
+	$(BIN)/python -m tests.benchmarks.bench_memory
+
+# ANTs and elastix beside ours: hours on 2 cores, and goes on where it was stopped; QUICK=--quick takes minutes.
+bench-registration: $(STAMP) $(PEERS)/.installed
+	$(BIN)/python -m tests.benchmarks.bench_registration $(QUICK)
+
+# How often the verdict on a registration is wrong: an hour on 2 cores, and goes on where it was stopped; QUICK=--quick.
+calibrate-registration: $(STAMP)
+	$(BIN)/python -m tests.benchmarks.calibrate_registration --jobs 2 $(QUICK)
+
+$(PEERS)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --upgrade pip
+	$(PEERS)/bin/python -m pip install --quiet --group bench
+	touch $@
+
 services:
 	deploy/install-services.sh
 
 samples: $(STAMP)
 	$(BIN)/python -m dicom_samples.make_samples
+
+# Every edge case and all of the public data through a node and `fusionnode fuse`: minutes to an hour.
+verdicts: $(STAMP)
+	$(BIN)/python -m tests.support.verdicts
+	$(BIN)/python -m pytest tests/dicom_samples/test_edge_cases.py tests/system/test_every_input.py
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fusionnode needs Python 3.11 or newer")'

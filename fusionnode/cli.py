@@ -5,6 +5,7 @@ import logging
 import signal
 import sys
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -184,22 +185,24 @@ def train(  # noqa: PLR0913, PLR0917 - one parameter per option
     name: Annotated[str, typer.Argument(help="Network to train.")],
     data: Annotated[Path, typer.Option(help="Folder of SET/MRI/NAME.png beside SET/PET or SET/SPECT.")],
     out: Annotated[Path, typer.Option(help="Folder of the run; one that holds the same run is gone on with.")],
-    loss: Annotated[str, typer.Option(help="'paper' or 'balanced'.")] = "balanced",
-    steps: Annotated[int, typer.Option(min=1)] = 2500,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-    bfloat16: Annotated[bool, typer.Option(help="Faster where the processor has it.")] = True,
+    loss: Annotated[str | None, typer.Option(help="'balanced', or a paper's: 'paper', 'stronger', 'content'.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1)] = None,
+    seed: Annotated[int | None, typer.Option(min=0)] = None,
+    bfloat16: Annotated[bool | None, typer.Option(help="Faster where the processor has it.")] = None,
+    device: Annotated[str, typer.Option(help="Of torch: 'cpu' or 'cuda'.")] = "cpu",
 ) -> None:
-    """Train a network on pairs of pictures; needs hours on a processor, and can be stopped and gone on with."""
+    """Train a network on pairs of pictures, as the weights that ship were trained; can be stopped and gone on with."""
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    from fusionnode.training.train import TrainingPlan
+    from fusionnode.training.recipes import find_recipe
     from fusionnode.training.train import train as run_training
 
-    plan = TrainingPlan(name, loss, steps, seed, bfloat16=bfloat16)
+    asked: dict[str, Any] = {"loss": loss, "steps": steps, "seed": seed, "bfloat16": bfloat16}
+    plan = replace(find_recipe(name), **{key: value for key, value in asked.items() if value is not None})
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=_err, disable=not _err.is_terminal) as progress:
-        bar = progress.add_task("training", total=steps)
-        state = run_training(plan, data, out, lambda step, _: progress.update(bar, completed=step))
+        bar = progress.add_task("training", total=plan.steps)
+        state = run_training(plan, data, out, lambda step, _: progress.update(bar, completed=step), device)
     _out.print(f"held-out loss {state.best:.4f}; weights in {out / 'best.safetensors'}")
 
 
@@ -234,6 +237,23 @@ def series(site: Site = None, as_json: AsJson = False) -> None:
         why = "\n".join([fact["reason"], *fact["not_paired"]])
         table.add_row(name, fact["modality"], str(fact["frames"]), fact["state"], why)
     _out.print(table)
+
+
+@app.command()
+def explain(
+    uid: Annotated[str, typer.Argument(metavar="SERIES|STUDY", help="Series or Study Instance UID.")],
+    site: Site = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell why a series, or each one of a study, was or was not paired, and what came of it."""
+    from fusionnode.worker.explain import explain_uid, tell_explanation
+
+    facts = explain_uid(load_settings(site), uid, datetime.now(UTC))
+    if as_json:
+        _print_json(facts)
+        return
+    for line in tell_explanation(facts):
+        _out.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command()

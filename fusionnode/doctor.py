@@ -50,12 +50,14 @@ def _examine_one(subject: str, probe: Callable[[], str]) -> Finding:
         return Finding(subject, False, f"{type(error).__name__}: {error}")
 
 
-def _probe_accelerator(_: Settings) -> str:
+def _probe_accelerator(settings: Settings) -> str:
     import torch
 
-    return (
-        torch.cuda.get_device_name() if torch.cuda.is_available() else f"none; CPU, {torch.get_num_threads()} threads"
-    )
+    from fusionnode.fusion.fuse import choose_device
+
+    if choose_device(settings.device).type == "cuda":
+        return torch.cuda.get_device_name()
+    return f"{torch.get_num_threads()} threads of the processor"
 
 
 def _probe_pipelines(settings: Settings) -> str:

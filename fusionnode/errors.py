@@ -105,7 +105,7 @@ class JobUnknown(Refused):
 
 
 class SeriesUnknown(Refused):
-    """No series has this UID, or it never had this generation."""
+    """No series or study has this UID, or the series never had this generation."""
 
 
 class OutputOccupied(Refused):

@@ -3,7 +3,7 @@
 import tomllib
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
@@ -66,6 +66,7 @@ class Settings(BaseSettings):
         broker_url: Redis URL for the scaled-out form; empty means embedded workers.
         time_zone: of the site's clocks, such as ``Europe/Paris``; empty means the one this host is set to.
         pipelines: folder of pipeline files; empty means the ones that come with fusionnode.
+        device: where networks run; ``auto`` is the GPU if one is visible, else the CPU.
     """
 
     model_config = SettingsConfigDict(
@@ -86,6 +87,7 @@ class Settings(BaseSettings):
     broker_url: SecretStr = SecretStr("")
     time_zone: TimeZone = ""
     pipelines: Path | None = None
+    device: Literal["auto", "cpu", "cuda"] = "auto"
     destinations: dict[str, DestinationSettings] = Field(default_factory=dict)
     settle: SettleSettings = SettleSettings()
     work: WorkSettings = WorkSettings()

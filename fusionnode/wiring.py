@@ -66,18 +66,19 @@ def open_node(settings: Settings) -> Node:
     )
 
 
-def open_fuser(name: str) -> "Fuser":
-    """Find a fuser by its card's name, with its weights from the package.
+def open_fuser(name: str, device: str = "cpu") -> "Fuser":
+    """Find a fuser by its card's name, with its weights from the package, on ``device`` as the site file names it.
 
     Raises:
+        SettingsInvalid: a GPU is wanted and none is visible.
         ModelUnknown: nothing is called that.
         ModelUnavailable: it is a network whose weights are missing, altered or another network's.
     """
-    from fusionnode.fusion.fuse import load_fuser
+    from fusionnode.fusion.fuse import choose_device, load_fuser
     from fusionnode.weights.store import load_weights
 
     card = find_card(name)
-    return load_fuser(card, load_weights(card))
+    return load_fuser(card, load_weights(card), choose_device(device))
 
 
 def open_spool(settings: Settings) -> Spool:

@@ -20,7 +20,8 @@ def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_help_names_every_command() -> None:
     text = _run("--help").stdout
-    names = "demo serve listen sweep work fuse evaluate train models series jobs retry check doctor migrate reindex"
+    names = "demo serve listen sweep work fuse evaluate train models "
+    names += "series explain jobs retry check doctor migrate reindex"
     assert all(name in text for name in names.split())
 
 
@@ -80,6 +81,17 @@ def test_jobs_of_a_new_node_are_an_empty_list(tmp_path: Path) -> None:
     assert not (tmp_path / "spool").exists(), "looking makes nothing"
     assert _run("migrate", "--site", str(site)).returncode == 0
     assert json.loads(_run("jobs", "--json", "--site", str(site)).stdout) == []
+
+
+@pytest.mark.parametrize(("uid", "code"), [("1.2.3", "SeriesUnknown"), ("Mrs Example", "UidMalformed")])
+def test_explain_of_what_is_not_there_is_told(tmp_path: Path, uid: str, code: str) -> None:
+    site = tmp_path / "site.toml"
+    site.write_text('spool = "spool"\n')
+    assert _run("migrate", "--site", str(site)).returncode == 0
+    done = _run("explain", uid, "--site", str(site))
+    assert done.returncode == 1
+    assert code in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_check_says_what_is_wrong_and_fails(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from fusionnode.domain.model import ModelCard
 from fusionnode.errors import ModelUnavailable, ModelUnknown, PipelineInvalid, SettingsInvalid
@@ -45,6 +46,12 @@ def test_open_fuser_finds_a_rule_by_name_and_by_identifier() -> None:
 def test_open_fuser_refuses_a_name_nobody_has() -> None:
     with pytest.raises(ModelUnknown, match="magic"):
         open_fuser("magic")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
+def test_a_gpu_that_is_wanted_and_not_there_is_a_mistake_of_the_site() -> None:
+    with pytest.raises(SettingsInvalid, match="GPU"):
+        open_fuser("laplacian", "cuda")
 
 
 @pytest.mark.parametrize("card", CARDS.values(), ids=lambda card: card.name)

@@ -118,7 +118,8 @@ def _describe_coverage(share: float) -> str:
 def _describe_superseded(job: Job) -> str:
     if not job.supersedes:
         return ""
-    return f"Supersedes series {FusedIdentity(job.supersedes).series_uid}, which was made from fewer images."
+    superseded = FusedIdentity(job.supersedes).series_uid
+    return f"Supersedes series {superseded}, which was made from fewer or less suitable images."
 
 
 def _write_plainly(text: str) -> str:

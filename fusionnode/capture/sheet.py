@@ -17,6 +17,7 @@ _TEXT_SIZE = 13
 _BACKGROUND = (0, 0, 0)
 _INK = (230, 230, 230)
 _LETTER_INK = (255, 210, 80)
+_OUTLINE_INK = (0, 255, 120)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +67,30 @@ def render_contact_sheet(
     parts = [sheet] if bar is None else [sheet, _draw_bar(bar, sheet.width, len(titles))]
     parts += [_draw_line(line, sheet.width) for note in footnotes for line in _wrap(note, sheet.width - 2 * _MARGIN)]
     return np.concatenate([np.asarray(part, dtype=np.uint8) for part in parts])
+
+
+def lay_checkerboard(first: RgbStack, second: RgbStack, field: int) -> RgbStack:
+    """Return fields of ``field`` pixels taken in turns from two pictures of one size, the first at the upper left.
+
+    Where the two are aligned, edges run on from field to field.
+
+    Raises:
+        ValueError: the sizes differ.
+    """
+    if first.shape != second.shape:
+        raise ValueError(f"a checkerboard needs pictures of one size, not {first.shape} and {second.shape}")
+    rows, columns = (np.arange(extent) // field for extent in first.shape[:2])
+    odd = (rows[:, None] + columns[None, :]) % 2 == 1
+    return np.where(odd[..., None], second, first)
+
+
+def draw_outline(picture: RgbStack, mask: NDArray[np.bool_]) -> RgbStack:
+    """Return the picture with the inner edge of ``mask`` [row, column] drawn on it, one pixel wide."""
+    framed = np.pad(mask, 1, constant_values=True)
+    edge = mask & ~(framed[:-2, 1:-1] & framed[2:, 1:-1] & framed[1:-1, :-2] & framed[1:-1, 2:])
+    outlined = picture.copy()
+    outlined[edge] = _OUTLINE_INK
+    return outlined
 
 
 def encode_png(array: NDArray[np.uint8]) -> bytes:

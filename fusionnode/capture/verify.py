@@ -10,6 +10,7 @@ from io import BytesIO
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset, dcmread, dcmwrite
+from pydicom.pixels.utils import pixel_array
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, SpatialRegistrationStorage
 
 from fusionnode.capture.request import CaptureRequest
@@ -191,7 +192,7 @@ def _place_pixels_mm(ds: Dataset, pixels: NDArray[np.float64]) -> NDArray[np.flo
 
 def _verify_pixels(ds: Dataset, expected: NDArray[np.uint8]) -> None:
     try:
-        found = ds.pixel_array
+        found = pixel_array(ds)  # the property would keep a copy with each object
     except _NOT_ENCODABLE as error:
         raise _refuse(ds, "PixelData", "pixels that decode", type(error).__name__) from error
     _require_equal(ds, "PhotometricInterpretation", "RGB", ds.PhotometricInterpretation)

@@ -1,19 +1,24 @@
-"""A picture to look at: MRI, uptake and fusion side by side, in three planes."""
+"""Pictures to look at: MRI, uptake and fusion side by side, and how the two lie on each other, in three planes."""
+
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fusionnode.capture.describe import describe_limits
-from fusionnode.capture.sheet import ColourBar, SheetRow, render_contact_sheet
+from fusionnode.capture.sheet import ColourBar, SheetRow, draw_outline, lay_checkerboard, render_contact_sheet
 from fusionnode.domain.images import FusedStack, PreparedPair, RgbStack, SliceStack
 from fusionnode.fusion.colour import show_uptake
 from fusionnode.pipeline.schema import Palette
 from fusionnode.slices.cut import cut_planes
 
+Pixel = TypeVar("Pixel", np.uint8, np.bool_)
+
 # Plane and the patient directions at its left and right edges, as `cut_planes` turns them.
 _PLANES = (("axial", "R", "L"), ("coronal", "R", "L"), ("sagittal", "A", "P"))
 
 _PANEL_PIXELS = 480
+_FIELDS = 8
 
 
 def render_preview(prepared: PreparedPair, fused: FusedStack, palette: Palette, modality: str) -> NDArray[np.uint8]:
@@ -35,12 +40,40 @@ def render_preview(prepared: PreparedPair, fused: FusedStack, palette: Palette, 
     return render_contact_sheet(rows, ("MRI", modality, f"fused: {fused.model}"), bar, warnings)
 
 
-def _enlarge(panel: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def render_alignment(prepared: PreparedPair, palette: Palette, modality: str) -> NDArray[np.uint8]:
+    """Return a sheet to judge the alignment by, uint8 [row, column, 3]: a row per plane, a column per picture.
+
+    First MRI and uptake as a checkerboard, then the outline of each on the other: wherever one of them passes half of
+    what its bright part has on average. Below stands everything the estimate warns of.
+    """
+    halves = [_find_half(stack) for stack in (prepared.fixed, prepared.moving)]
+    cuts = zip(*(cut_planes(stack, prepared.grid) for stack in (prepared.fixed, prepared.moving)), strict=True)
+    rows = []
+    for (fixed, moving), (plane, left, right) in zip(cuts, _PLANES, strict=True):
+        grey, colour = _enlarge(_show_grey(fixed)), _enlarge(show_uptake(moving[None], palette)[0])
+        panels = (
+            lay_checkerboard(grey, colour, max(1, max(grey.shape[:2]) // _FIELDS)),
+            draw_outline(colour, _enlarge(fixed > halves[0])),
+            draw_outline(grey, _enlarge(moving > halves[1])),
+        )
+        rows.append(SheetRow(plane, panels, left, right))
+    titles = (f"MRI and {modality}", f"outline of the MRI on the {modality}", f"outline of the {modality} on the MRI")
+    return render_contact_sheet(rows, titles, footnotes=prepared.estimate.warnings)
+
+
+def _find_half(stack: SliceStack) -> float:
+    """Half the mean of what is brighter than the mean; what is black everywhere has no outline."""
+    bright = stack[stack > stack.mean()]
+    return float(bright.mean()) / 2 if bright.size else 1.0
+
+
+def _enlarge(panel: NDArray[Pixel]) -> NDArray[Pixel]:
     """Repeat pixels, so that a small matrix fills the cell and each of its pixels stays what it is."""
     factor = max(1, _PANEL_PIXELS // max(panel.shape[:2]))
     return panel.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
 def _show_grey(stack: SliceStack) -> RgbStack:
+    """A stack or a single picture."""
     grey = np.rint(stack * 255).astype(np.uint8)
     return np.repeat(grey[..., None], 3, axis=-1)

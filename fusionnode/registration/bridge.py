@@ -1,4 +1,4 @@
-"""The only place where our volumes, grids and motions become SimpleITK's, and back (middle).
+"""The only place where our volumes, grids and motions become SimpleITK's, and volumes and grids ours again (middle).
 
 Arrays are [slice, row, column] on both sides, but SimpleITK orders indices, spacings and direction columns as (column,
 row, slice), `Grid` the other way round. Points are LPS millimetres on both sides. ITK accepts improper (mirroring)
@@ -12,7 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from fusionnode.domain.grid import Affine, Grid
+from fusionnode.domain.grid import Grid
 from fusionnode.domain.motion import RigidMotion
 from fusionnode.domain.volume import Volume, Voxels
 
@@ -66,16 +66,6 @@ def transform_from_motion(motion: RigidMotion, centre_mm: NDArray[np.float64]) -
     shift = matrix[:3, 3] + rotation @ centre_mm - centre_mm
     transform.SetTranslation([float(v) for v in shift])
     return transform
-
-
-def motion_from_transform(transform: sitk.Euler3DTransform) -> RigidMotion:
-    """Return the motion a rigid SimpleITK transform stands for, whatever its centre of rotation."""
-    rotation = _nearest_rotation(np.asarray(transform.GetMatrix(), dtype=np.float64).reshape(3, 3))
-    centre_mm = np.asarray(transform.GetCenter(), dtype=np.float64)
-    matrix: Affine = np.eye(4)
-    matrix[:3, :3] = rotation
-    matrix[:3, 3] = centre_mm + np.asarray(transform.GetTranslation(), dtype=np.float64) - rotation @ centre_mm
-    return RigidMotion(matrix)
 
 
 def _nearest_rotation(matrix: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,8 +1,7 @@
 """Finds the rigid motion between two scans of one head by mutual information (middle).
 
-Mattes' mutual information (IEEE Trans. Med. Imaging 22, 2003) is climbed from several starts, coarse to fine.
-One thread is used on purpose: sums of floats depend on how they are split, and the same input must give the same bits
-on every host.
+Mutual information is climbed from several starts, coarse to fine. The points that are compared, and the order in which
+they are summed, are fixed by the preset: the same input gives the same bits.
 """
 
 # SimpleITK's Python layer is generated and mostly without types.
@@ -11,7 +10,6 @@ on every host.
 import itertools
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -21,12 +19,13 @@ from fusionnode.domain.grid import Grid
 from fusionnode.domain.motion import MotionEstimate, MotionMethod, RigidMotion
 from fusionnode.domain.volume import Volume
 from fusionnode.errors import RegistrationImplausible
-from fusionnode.registration.bridge import grid_from_image, motion_from_transform, transform_from_motion
+from fusionnode.registration.ascent import Stride, Summit, climb
+from fusionnode.registration.bridge import array_from_image, grid_from_image
 from fusionnode.registration.foreground import Head, find_foreground_points_mm, find_head, reduce_image
+from fusionnode.registration.information import Comparison, look_up, turn_and_shift
 from fusionnode.registration.presets import Level, Preset
 
 _LEAST_START_OVERLAP = 0.1
-_EVERY = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,18 +33,7 @@ class _Stage:
     """Both heads at the resolution of one level, ready to be compared."""
 
     level: Level
-    fixed: sitk.Image
-    moving: sitk.Image
-    mask: sitk.Image
-
-
-@dataclass(frozen=True, eq=False)
-class _Climb:
-    """Where the optimiser came to rest."""
-
-    motion: RigidMotion
-    information: float
-    iterations: int
+    comparison: Comparison
 
 
 def estimate_motion(fixed: Volume, moving: Volume, preset: Preset) -> MotionEstimate:
@@ -64,21 +52,21 @@ def estimate_motion(fixed: Volume, moving: Volume, preset: Preset) -> MotionEsti
     fixed_head = find_head(fixed, preset.head_height_mm)
     moving_head = find_head(moving, preset.head_height_mm)
     stages = _build_stages(fixed_head, moving_head, preset)
-    start, climb = _choose_start(_list_starts(fixed_head, moving_head, preset), stages[0], fixed_head, preset)
-    iterations = climb.iterations
+    start, summit = _choose_start(_list_starts(fixed_head, moving_head, preset), stages[0], preset)
+    steps = summit.steps
     for stage in stages[1:]:
-        climb = _climb(climb.motion, stage, fixed_head, preset)
-        iterations += climb.iterations
-    judge = stages[min(1, len(stages) - 1)]
+        summit = climb(stage.comparison, summit.motion, _stride(stage.level, preset))
+        steps += summit.steps
+    judge = stages[min(1, len(stages) - 1)].comparison
     return MotionEstimate(
-        motion=climb.motion,
+        motion=summit.motion,
         method=MotionMethod.REGISTERED,
         preset=preset.name,
-        centre_distance_mm=float(np.linalg.norm(_map(climb.motion, fixed_head.centre_mm) - moving_head.centre_mm)),
-        overlap=_share_inside(fixed_head.points_mm, climb.motion, moving.grid),
-        information=_measure(climb.motion, judge, fixed_head, preset),
-        information_at_start=_measure(start, judge, fixed_head, preset),
-        iterations=iterations,
+        centre_distance_mm=float(np.linalg.norm(_map(summit.motion, fixed_head.centre_mm) - moving_head.centre_mm)),
+        overlap=_share_inside(fixed_head.points_mm, summit.motion, moving.grid),
+        information=judge.measure(summit.motion).information,
+        information_at_start=judge.measure(start).information,
+        iterations=steps,
     )
 
 
@@ -97,7 +85,10 @@ def _build_stages(fixed_head: Head, moving_head: Head, preset: Preset) -> list[_
         fixed = reduce_image(fixed, level.spacing_mm, _missing_blur_mm(level.fixed_blur_mm, fixed_blur_mm))
         moving = reduce_image(moving, level.spacing_mm, _missing_blur_mm(level.moving_blur_mm, moving_blur_mm))
         fixed_blur_mm, moving_blur_mm = level.fixed_blur_mm, level.moving_blur_mm
-        stages.insert(0, _Stage(level, fixed, moving, _widen(fixed_head.mask, level.mask_margin_mm)))
+        points_mm = _scatter_points_mm(_widen(fixed_head.mask, level.mask_margin_mm), fixed, level, preset.seed)
+        values = look_up(array_from_image(fixed), grid_from_image(fixed), points_mm)
+        comparison = Comparison.build(points_mm, values, array_from_image(moving), grid_from_image(moving), level.bins)
+        stages.insert(0, _Stage(level, comparison))
     return stages
 
 
@@ -107,7 +98,31 @@ def _missing_blur_mm(wanted_mm: float, present_mm: float) -> float:
 
 def _widen(mask: sitk.Image, margin_mm: float) -> sitk.Image:
     margin = [round(margin_mm / spacing_mm) for spacing_mm in mask.GetSpacing()]
-    return sitk.BinaryDilate(mask, margin) if any(margin) else mask
+    return sitk.BinaryDilate(sitk.ConstantPad(mask, margin, margin, 0), margin) if any(margin) else mask
+
+
+def _scatter_points_mm(mask: sitk.Image, image: sitk.Image, level: Level, seed: int) -> NDArray[np.float64]:
+    """One point somewhere in each cell of a lattice over the mask, where the image has data; (n, 3), LPS mm.
+
+    Points on the voxels themselves would draw the answer towards motions that bring two grids to coincide (Pluim,
+    Comput. Vis. Image Underst. 77, 2000).
+    """
+    grid, array = grid_from_image(mask), sitk.GetArrayViewFromImage(mask) > 0
+    inside_mm = grid.points_mm(np.argwhere(array).astype(np.float64))
+    low_mm, high_mm = inside_mm.min(axis=0) - level.step_mm, inside_mm.max(axis=0) + level.step_mm
+    counts = np.ceil((high_mm - low_mm) / level.step_mm).astype(int)
+    cells = np.stack(np.unravel_index(np.arange(counts.prod()), counts), axis=1)
+    points_mm: NDArray[np.float64] = low_mm + (cells + np.random.default_rng(seed).random(cells.shape)) * level.step_mm
+    nearest, known = _find_voxels(points_mm, grid)
+    points_mm = points_mm[known][array[tuple(nearest[known].T)]]
+    return np.asarray(points_mm[_find_voxels(points_mm, grid_from_image(image))[1]])
+
+
+def _find_voxels(points_mm: NDArray[np.float64], grid: Grid) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The voxel (slice, row, column) each point (n, 3) falls into, and whether there is one."""
+    index_from_patient = np.linalg.inv(grid.patient_from_index)
+    nearest = np.rint(points_mm @ index_from_patient[:3, :3].T + index_from_patient[:3, 3]).astype(np.int64)
+    return nearest, np.asarray(((nearest >= 0) & (nearest < grid.shape)).all(axis=1))
 
 
 def _list_starts(fixed_head: Head, moving_head: Head, preset: Preset) -> list[RigidMotion]:
@@ -117,26 +132,16 @@ def _list_starts(fixed_head: Head, moving_head: Head, preset: Preset) -> list[Ri
     shifts_mm.append(moving_head.vertex_mm - fixed_head.vertex_mm)
     shifts_mm.append(grid_from_image(moving_head.image).centre_mm - grid_from_image(fixed_head.image).centre_mm)
     shifts_mm.append(np.zeros(3))
-    turns_deg = [np.zeros(3)] + [deg * axis for axis in np.eye(3) for deg in preset.start_turns_deg]
+    turns = [np.zeros(3)] + [math.radians(deg) * axis for axis in np.eye(3) for deg in preset.start_turns_deg]
     return [
-        _motion_about(fixed_head.centre_mm, turn_deg, shift_mm)
-        for shift_mm, turn_deg in itertools.product(shifts_mm, turns_deg)
+        turn_and_shift(RigidMotion.identity(), np.concatenate([turn, shift_mm]), fixed_head.centre_mm)
+        for shift_mm, turn in itertools.product(shifts_mm, turns)
     ]
 
 
-def _motion_about(
-    centre_mm: NDArray[np.float64], turn_deg: NDArray[np.float64], shift_mm: NDArray[np.float64]
-) -> RigidMotion:
-    transform = sitk.Euler3DTransform()
-    transform.SetCenter(centre_mm.tolist())
-    transform.SetRotation(*np.deg2rad(turn_deg).tolist())
-    transform.SetTranslation(shift_mm.tolist())
-    return motion_from_transform(transform)
-
-
-def _choose_start(starts: list[RigidMotion], stage: _Stage, head: Head, preset: Preset) -> tuple[RigidMotion, _Climb]:
+def _choose_start(starts: list[RigidMotion], stage: _Stage, preset: Preset) -> tuple[RigidMotion, Summit]:
     """Compare all starts where they are, climb from the best few, and keep the one that got highest."""
-    scores = [_score(start, stage, head, preset) for start in starts]
+    scores = [_score(start, stage.comparison) for start in starts]
     order = sorted(range(len(starts)), key=lambda index: -scores[index])
     finalists = [starts[index] for index in order[: preset.finalists] if scores[index] > 0]
     if not finalists:
@@ -145,65 +150,18 @@ def _choose_start(starts: list[RigidMotion], stage: _Stage, head: Head, preset: 
             remedy="Check that both series show the head and that the functional series is not cut off.",
             starts=len(starts),
         )
-    climbs = [(start, _climb(start, stage, head, preset)) for start in finalists]
-    return max(climbs, key=lambda pair: _score(pair[1].motion, stage, head, preset))
+    summits = [(start, climb(stage.comparison, start, _stride(stage.level, preset))) for start in finalists]
+    return max(summits, key=lambda pair: _score(pair[1].motion, stage.comparison))
 
 
-def _score(motion: RigidMotion, stage: _Stage, head: Head, preset: Preset) -> float:
+def _score(motion: RigidMotion, comparison: Comparison) -> float:
     """Mutual information, weighted by overlap: a few points seen through a corner can agree by chance."""
-    overlap = _share_inside(head.points_mm[::_EVERY], motion, grid_from_image(stage.moving))
-    if overlap < _LEAST_START_OVERLAP:
-        return 0.0
-    return overlap * _measure(motion, stage, head, preset)
+    agreement = comparison.measure(motion)
+    return agreement.information * agreement.share_inside if agreement.share_inside >= _LEAST_START_OVERLAP else 0.0
 
 
-def _measure(motion: RigidMotion, stage: _Stage, head: Head, preset: Preset) -> float:
-    """Mutual information in nats over every point of the region."""
-    method = _build_method(stage, preset)
-    method.SetMetricSamplingStrategy(method.NONE)
-    method.SetInitialTransform(transform_from_motion(motion, head.centre_mm), True)
-    return -float(method.MetricEvaluate(stage.fixed, stage.moving))
-
-
-def _climb(motion: RigidMotion, stage: _Stage, head: Head, preset: Preset) -> _Climb:
-    transform = transform_from_motion(motion, head.centre_mm)
-    method = _build_method(stage, preset)
-    level = stage.level
-    method.SetOptimizerAsRegularStepGradientDescent(
-        level.first_step_mm,
-        level.last_step_mm,
-        preset.max_iterations,
-        relaxationFactor=0.7,
-        gradientMagnitudeTolerance=1e-8,
-    )
-    method.SetOptimizerScales([preset.radius_mm**2] * 3 + [1.0] * 3)
-    method.SetInitialTransform(transform, True)
-    try:
-        method.Execute(stage.fixed, stage.moving)
-    except (
-        RuntimeError
-    ) as error:  # ITK's only word for "no point of the fixed head falls into the moving volume any more"
-        raise RegistrationImplausible(
-            "The optimiser lost the moving series out of sight.",
-            remedy="Check that both series show the head and that the functional series is not cut off.",
-            level_mm=level.spacing_mm,
-        ) from error
-    return _Climb(
-        motion_from_transform(transform), -float(method.GetMetricValue()), int(method.GetOptimizerIteration())
-    )
-
-
-def _build_method(stage: _Stage, preset: Preset) -> Any:
-    method = sitk.ImageRegistrationMethod()
-    method.SetNumberOfThreads(1)
-    method.SetNumberOfWorkUnits(1)
-    method.SetMetricAsMattesMutualInformation(preset.bins)
-    method.SetMetricFixedMask(stage.mask)
-    method.SetInterpolator(sitk.sitkLinear)
-    if stage.level.samples < 1:
-        method.SetMetricSamplingStrategy(method.RANDOM)
-        method.SetMetricSamplingPercentage(stage.level.samples, preset.seed)
-    return method
+def _stride(level: Level, preset: Preset) -> Stride:
+    return Stride(level.first_step_mm, level.last_step_mm, preset.radius_mm, preset.max_iterations)
 
 
 def _map(motion: RigidMotion, points_mm: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -214,9 +172,4 @@ def _map(motion: RigidMotion, points_mm: NDArray[np.float64]) -> NDArray[np.floa
 
 def _share_inside(points_mm: NDArray[np.float64], motion: RigidMotion, grid: Grid) -> float:
     """Share of the points (n, 3) of fixed space that fall within the moving grid, its voxels' outer halves included."""
-    if not len(points_mm):
-        return 0.0
-    index_from_patient = np.linalg.inv(grid.patient_from_index)
-    indices = _map(motion, points_mm) @ index_from_patient[:3, :3].T + index_from_patient[:3, 3]
-    inside = (indices >= -0.5) & (indices <= np.asarray(grid.shape) - 0.5)
-    return float(inside.all(axis=1).mean())
+    return float(_find_voxels(_map(motion, points_mm), grid)[1].mean()) if len(points_mm) else 0.0

@@ -9,9 +9,9 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from fusionnode.domain.volume import Volume
+from fusionnode.domain.volume import Volume, Voxels
 from fusionnode.errors import RegistrationImplausible
-from fusionnode.registration.bridge import array_from_image, image_from_array
+from fusionnode.registration.bridge import image_from_array
 
 _MASK_SPACING_MM = 4.0
 _MASK_BLUR_MM = 3.0
@@ -21,6 +21,7 @@ _MARGIN_MM = 100.0
 # Of the bright voxels: a vessel or a bladder above it would leave the head a single histogram bin, or none of the mask.
 _HEAD_PERCENTILE = 99.5
 _BODY_PERCENTILE = 50.0
+_ENOUGH_VOXELS = 200_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,17 +72,33 @@ def find_foreground_points_mm(volume: Volume) -> NDArray[np.float64]:
 
 
 def reduce_image(image: sitk.Image, spacing_mm: float, blur_mm: float) -> sitk.Image:
-    """Blur and resample so that no axis is finer than ``spacing_mm``; coarser axes keep their spacing."""
-    if blur_mm > 0:
-        image = sitk.DiscreteGaussian(image, [blur_mm**2] * 3, 64, 0.01, True)
+    """Blur and resample so that no axis is finer than ``spacing_mm``; coarser axes keep their spacing.
+
+    Much finer axes are averaged over whole voxels first, as far as the blur covers that; a remainder of less than
+    ``spacing_mm`` at their end is left out.
+    """
+    image = _blur_and_shrink(image, spacing_mm, blur_mm)
     old_mm, size = np.asarray(image.GetSpacing()), np.asarray(image.GetSize())
     reduced = np.maximum(1, np.round(size * old_mm / np.maximum(old_mm, spacing_mm))).astype(int)
+    if (reduced == size).all():
+        return image
     new_mm = size * old_mm / reduced
     directions = np.asarray(image.GetDirection()).reshape(3, 3)
     origin_mm = np.asarray(image.GetOrigin()) + directions @ ((new_mm - old_mm) / 2)
     still = sitk.Transform(3, sitk.sitkIdentity)
     frame = ([int(n) for n in reduced], still, sitk.sitkLinear, origin_mm.tolist(), new_mm.tolist())
     return sitk.Resample(image, *frame, image.GetDirection(), 0.0, image.GetPixelID())
+
+
+def _blur_and_shrink(image: sitk.Image, spacing_mm: float, blur_mm: float) -> sitk.Image:
+    """A Gaussian costs the more the finer the voxels are, and the mean of n voxels is already part of one."""
+    if blur_mm <= 0:
+        return image
+    fits = [min(spacing_mm / own_mm, size) for own_mm, size in zip(image.GetSpacing(), image.GetSize(), strict=True)]
+    factors = [max(1, int(fit + 1e-6)) for fit in fits]
+    boxes_mm2 = [(n**2 - 1) / 12 * own_mm**2 for n, own_mm in zip(factors, image.GetSpacing(), strict=True)]
+    rest_mm2 = [max(0.0, blur_mm**2 - box_mm2) for box_mm2 in boxes_mm2]
+    return sitk.DiscreteGaussian(sitk.BinShrink(image, factors), rest_mm2, 64, 0.01, True)
 
 
 def _require_head(mask: sitk.Image, volume: Volume) -> None:
@@ -97,16 +114,25 @@ def _require_head(mask: sitk.Image, volume: Volume) -> None:
 
 
 def _read_finite(volume: Volume) -> sitk.Image:
-    return image_from_array(np.nan_to_num(volume.voxels, nan=0.0, posinf=0.0, neginf=0.0), volume.grid)
+    finite = np.isfinite(volume.voxels)
+    return image_from_array(
+        volume.voxels if finite.all() else np.where(finite, volume.voxels, np.float32(0)), volume.grid
+    )
 
 
 def _clip(image: sitk.Image, percentile: float) -> sitk.Image:
-    array = array_from_image(image)
+    array = _thin_out(sitk.GetArrayViewFromImage(image))
     low, middle = float(np.percentile(array, 1)), float(array.mean(dtype=np.float64))
     bright = array[array > middle]
     high = float(np.percentile(bright, percentile)) if bright.size else middle
     clipped: sitk.Image = sitk.Clamp(image, sitk.sitkFloat32, min(low, middle), max(high, middle))
     return clipped
+
+
+def _thin_out(array: NDArray[np.generic]) -> Voxels:
+    """Every second or further voxel of an array that has very many: a percentile needs no more."""
+    step = max(1, int((array.size / _ENOUGH_VOXELS) ** (1 / 3)))
+    return array[::step, ::step, ::step].astype(np.float32)
 
 
 def _find_parts(image: sitk.Image, percentile: float) -> sitk.Image:

@@ -1,17 +1,17 @@
 """Judges a motion before anything is fused with it: believed, believed with a warning, or refused (middle)."""
 
-from dataclasses import replace
+import math
+from dataclasses import dataclass, replace
 
-from fusionnode.domain.motion import MotionEstimate, MotionMethod
+from fusionnode.domain.motion import MotionEstimate, MotionMethod, MotionQuality
 from fusionnode.errors import OverlapInsufficient, RegistrationImplausible
 
 # Measured with the brain-rigid preset, on few heads and on the same ones the limits were then set by. Right pairs of
 # real FDG PET or perfusion SPECT with MRI gave 0.33, 0.36 and 0.38 nats, simulated ones 0.41 to 0.70, even with much
 # noise, a truncated field of view or uptake in the striatum only. Wrong ones: noise 0.00; a ball 0.17 to 0.19; a head
 # upside down or back to front 0.16 to 0.23; another patient's head 0.19 to 0.28; the right optimum moved 30 mm aside
-# 0.06 to 0.17. So the lower limit refuses what is no head, and between the limits a wrong patient is only warned of.
-# Left and right exchanged (0.29 to 0.37) is not told apart, because heads are nearly symmetric: there the patient
-# coordinates must be right.
+# 0.06 to 0.17. So the lower limit refuses what is no head; another patient, and left and right exchanged (0.29 to
+# 0.37), are told by the quality.
 _LEAST_INFORMATION = 0.21
 _USUAL_INFORMATION = 0.30
 # Two of five pairs of different patients gained less than this over a rough alignment; right pairs that began below the
@@ -22,6 +22,60 @@ _USUAL_ROTATION_DEG = 20.0
 _USUAL_CENTRE_DISTANCE_MM = 40.0
 _USUAL_OVERLAP = 0.6
 _CHECK_PAIR = "Check that both series show the head of the same patient, or register the pair by hand."
+
+
+@dataclass(frozen=True)
+class _Limit:
+    """Below ``least`` (above, where both are negated) a figure is refused, below ``usual`` it is warned of."""
+
+    name: str
+    least: float
+    usual: float
+    sign: int
+    sentence: str
+
+    def require(self, quality: MotionQuality) -> None:
+        # NaN is warned of, not refused: that a figure could not be measured says nothing against the pair.
+        if not self._signed(quality) < self.least:
+            return
+        raise RegistrationImplausible(
+            self.text(quality), remedy=_CHECK_PAIR, **{self.name: self._value(quality), "limit": self.sign * self.least}
+        )
+
+    def is_usual(self, quality: MotionQuality) -> bool:
+        return self._signed(quality) >= self.usual
+
+    def text(self, quality: MotionQuality) -> str:
+        value = self._value(quality)
+        if math.isnan(value):
+            return f"The {self.name.replace('_', ' ')} of the alignment could not be measured; check it by eye."
+        return self.sentence.format(value)
+
+    def _signed(self, quality: MotionQuality) -> float:
+        return self.sign * self._value(quality)
+
+    def _value(self, quality: MotionQuality) -> float:
+        return float(getattr(quality, self.name))
+
+
+# docs/reference/registration.md has the figures these lie between and the rates of wrong verdicts. How much worse
+# alignments 10 mm away fit (sharpness) only warns: in one real right pair they fit better, because there the two
+# yardsticks lie 6 mm apart.
+_LEAST_MARGIN = 0.065
+_LIMITS = (
+    _Limit(
+        "mirror_margin",
+        _LEAST_MARGIN,
+        0.10,
+        1,
+        "The functional series fits hardly better than its own mirror image ({:.2f}), as another patient's would.",
+    ),
+    _Limit("second_opinion_mm", -10.0, -5.0, -1, "A second yardstick would align the two series {:.0f} mm away."),
+    _Limit("starts_apart_mm", -8.0, -2.0, -1, "Independent starts end up to {:.0f} mm apart."),
+    _Limit("stretch", -0.20, -0.06, -1, "One of the heads would have to be stretched by {:.0%} to fit the other best."),
+    _Limit("sharpness", -math.inf, 0.10, 1, "Alignments 10 mm or 10 degrees away fit about as well ({:.2f})."),
+)
+_UNEXAMINED = "Too little of the head is seen by both series for the alignment to be examined; check it by eye."
 
 
 def require_plausible(
@@ -120,3 +174,31 @@ def _warn_of_information(estimate: MotionEstimate) -> tuple[str, ...]:
     if estimate.information >= _USUAL_INFORMATION:
         return ()
     return (f"The two series agree less than usual ({estimate.information:.2f} nats); check the alignment by eye.",)
+
+
+def require_quality(estimate: MotionEstimate, quality: MotionQuality) -> MotionEstimate:
+    """Return the estimate with its quality, and with a warning for every figure in a grey zone or not measured.
+
+    Raises:
+        RegistrationImplausible: another pose, the mirror image or a stretched head fits about as well or better, or the
+            starts and yardsticks do not agree.
+    """
+    if math.isnan(quality.explained):
+        return replace(estimate, quality=quality, warnings=(*estimate.warnings, _UNEXAMINED))
+    _require_side(quality)
+    for limit in _LIMITS:
+        limit.require(quality)
+    warnings = [limit.text(quality) for limit in _LIMITS if not limit.is_usual(quality)]
+    return replace(estimate, quality=quality, warnings=(*estimate.warnings, *warnings))
+
+
+def _require_side(quality: MotionQuality) -> None:
+    if not quality.mirror_margin < -_LEAST_MARGIN:
+        return
+    raise RegistrationImplausible(
+        f"The mirror image of the functional series fits better than the series itself ({quality.mirror_margin:.2f}): "
+        "left and right seem to be exchanged.",
+        remedy="Check the orientation of both series, most of all where one was converted or reconstructed elsewhere.",
+        mirror_margin=quality.mirror_margin,
+        limit=-_LEAST_MARGIN,
+    )

@@ -14,7 +14,8 @@ class Level:
         moving_blur_mm: the same for the moving volume; smaller, because a functional volume is blurred by nature.
         mask_margin_mm: how far the region that is compared reaches beyond the fixed head. Wide while searching, so that
             the head's outline pulls; a rim at the end, without which the answer hung on where the mask was cut.
-        samples: share of the region's points that is compared, 0 to 1.
+        step_mm: about how far apart the points are that are compared.
+        bins: of each axis of the joint histogram.
         first_step_mm: length of the optimiser's first step.
         last_step_mm: it stops when its steps have become shorter than this.
     """
@@ -23,7 +24,8 @@ class Level:
     fixed_blur_mm: float
     moving_blur_mm: float
     mask_margin_mm: float
-    samples: float
+    step_mm: float
+    bins: int
     first_step_mm: float
     last_step_mm: float
 
@@ -34,7 +36,6 @@ class Preset:
 
     Attributes:
         levels: coarse to fine, at least one. The first also compares the starts.
-        bins: of each axis of the joint histogram.
         radius_mm: a turn weighs in the optimiser's steps like a shift of the arc at this distance from the centre. Less
             than a head's radius: heads are nearly round, so information falls slower with a turn than with a shift.
             With 70 mm, turns about two axes stopped up to 1 mm short; from 25 to 35 mm none did.
@@ -48,7 +49,6 @@ class Preset:
 
     name: str
     levels: tuple[Level, ...]
-    bins: int = 32
     radius_mm: float = 35.0
     start_turns_deg: tuple[float, ...] = (-20.0, 20.0)
     start_shifts_mm: tuple[float, ...] = (-30.0, 30.0)
@@ -59,9 +59,9 @@ class Preset:
 
 
 _BRAIN_LEVELS = (
-    Level(8.0, 6.0, 6.0, mask_margin_mm=12.0, samples=1.0, first_step_mm=4.0, last_step_mm=0.2),
-    Level(4.0, 3.0, 3.0, mask_margin_mm=4.0, samples=1.0, first_step_mm=2.0, last_step_mm=0.05),
-    Level(2.0, 2.0, 0.0, mask_margin_mm=4.0, samples=0.6, first_step_mm=1.0, last_step_mm=0.002),
+    Level(8.0, 6.0, 6.0, mask_margin_mm=12.0, step_mm=8.0, bins=32, first_step_mm=4.0, last_step_mm=0.2),
+    Level(4.0, 3.0, 3.0, mask_margin_mm=4.0, step_mm=4.0, bins=32, first_step_mm=2.0, last_step_mm=0.05),
+    Level(1.0, 0.0, 0.0, mask_margin_mm=8.0, step_mm=3.2, bins=48, first_step_mm=0.5, last_step_mm=0.005),
 )
 
 PRESETS = MappingProxyType({"brain-rigid": Preset("brain-rigid", _BRAIN_LEVELS)})

@@ -13,7 +13,7 @@ import numpy as np
 from fusionnode.domain.grid import Grid
 from fusionnode.domain.images import PreparedPair, Window
 from fusionnode.domain.job import Job
-from fusionnode.domain.motion import MotionEstimate, MotionMethod, RigidMotion
+from fusionnode.domain.motion import MotionEstimate, MotionMethod, MotionQuality, RigidMotion
 from fusionnode.domain.terms import Unit
 from fusionnode.domain.volume import SourceFrame
 from fusionnode.errors import SpoolFileMissing, SpoolUnreadable
@@ -89,13 +89,15 @@ def _arrays(prepared: PreparedPair) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def _facts(prepared: PreparedPair) -> dict[str, Any]:
-    estimate = {name: value for name, value in vars(prepared.estimate).items() if name != "motion"}
+    estimate = {name: value for name, value in vars(prepared.estimate).items() if name not in ("motion", "quality")}
+    quality = prepared.estimate.quality
     return {
         "frame_of_reference_uid": prepared.frame_of_reference_uid,
         "moving_frame_of_reference_uid": prepared.moving_frame_of_reference_uid,
         "fixed_window": asdict(prepared.fixed_window),
         "moving_window": asdict(prepared.moving_window),
         "estimate": estimate,
+        "quality": None if quality is None else asdict(quality),
         "fixed_sources": [asdict(source) for source in prepared.fixed_sources],
         "moving_sources": [asdict(source) for source in prepared.moving_sources],
         "notes": prepared.notes,
@@ -118,7 +120,7 @@ def _rebuild(arrays: dict[str, np.ndarray[Any, Any]]) -> PreparedPair:
         moving_frame_of_reference_uid=facts["moving_frame_of_reference_uid"],
         fixed_window=_rebuild_window(facts["fixed_window"]),
         moving_window=_rebuild_window(facts["moving_window"]),
-        estimate=_rebuild_estimate(facts["estimate"], RigidMotion(arrays["moving_from_fixed"])),
+        estimate=_rebuild_estimate(facts, RigidMotion(arrays["moving_from_fixed"])),
         fixed_sources=tuple(SourceFrame(**source) for source in facts["fixed_sources"]),
         moving_sources=tuple(SourceFrame(**source) for source in facts["moving_sources"]),
         notes=tuple(facts["notes"]),
@@ -130,5 +132,7 @@ def _rebuild_window(facts: dict[str, Any]) -> Window:
 
 
 def _rebuild_estimate(facts: dict[str, Any], motion: RigidMotion) -> MotionEstimate:
-    method, warnings = MotionMethod(facts.pop("method")), tuple(facts.pop("warnings"))
-    return MotionEstimate(motion=motion, method=method, warnings=warnings, **facts)
+    told = dict(facts["estimate"])
+    method, warnings = MotionMethod(told.pop("method")), tuple(told.pop("warnings"))
+    quality = MotionQuality(**facts["quality"]) if facts.get("quality") else None
+    return MotionEstimate(motion=motion, method=method, warnings=warnings, quality=quality, **told)

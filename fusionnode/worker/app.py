@@ -138,6 +138,8 @@ def register_step(app: Celery, node: Node, step: Step) -> None:
     """Make the task of ``step`` known to ``app``."""
     runner = StepRunner(node, name_worker(step), lambda: datetime.now(UTC))
     dispatcher = Dispatcher(app)
+    if step is Step.FUSE:
+        runner.warm_up()
 
     def run(job_id: str) -> None:
         job = runner.run_step(step, job_id)

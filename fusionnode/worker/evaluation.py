@@ -104,7 +104,7 @@ def choose_fusers(networks: Sequence[str]) -> list[Fuser]:
     """
     classical = [card for card in CARDS.values() if card.kind is ModelKind.CLASSICAL]
     named = [find_card(name) for name in networks] or [card for card in CARDS.values() if card.available]
-    return [open_fuser(name) for name in dict.fromkeys(card.name for card in [*classical, *named])]
+    return [open_fuser(name, "auto") for name in dict.fromkeys(card.name for card in [*classical, *named])]
 
 
 def choose_shown(names: Sequence[PairName]) -> set[PairName]:

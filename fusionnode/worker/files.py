@@ -5,7 +5,7 @@ import logging
 import math
 import shutil
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,19 +15,20 @@ from pydicom import Dataset
 from fusionnode import __version__
 from fusionnode.capture.sheet import encode_png
 from fusionnode.domain.job import Job, JobState, derive_job_id
-from fusionnode.domain.series import SeriesKey
+from fusionnode.domain.motion import MotionQuality
+from fusionnode.domain.series import Series
 from fusionnode.errors import OutputOccupied, PipelineInvalid
 from fusionnode.flow.fuse_pair import FusedPair, PairSources, fuse_pair
-from fusionnode.flow.preview import render_preview
+from fusionnode.flow.preview import render_alignment, render_preview
 from fusionnode.intake.folder import read_folder
 from fusionnode.logs import StepClock
 from fusionnode.pipeline.schema import Pipeline
 from fusionnode.wiring import open_fuser
-from fusionnode.worker.rules import require_pair
+from fusionnode.worker.rules import index_series, require_pair, require_whole
 
 logger = logging.getLogger(__name__)
 
-STEPS = 11
+STEPS = 10
 """How many steps `fuse_folders` tells of."""
 
 _UNPAIRED = "Put together by hand without the pairing rules: nobody checked that both series are of one patient."
@@ -57,7 +58,9 @@ def fuse_folders(
     moment: datetime,
     tell: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
-    """Fuse two folders and write the fused series, the registration object, ``preview.png`` and ``report.json``.
+    """Fuse two folders and write the fused series, the registration object, two sheets of pictures and ``report.json``.
+
+    ``preview.png`` shows the fusion, ``alignment.png`` a checkerboard and the outline of each series on the other.
 
     Dates and times on the objects are in the time zone of ``moment``, unless the MRI names another.
     The output folder appears whole or not at all. ``tell`` hears the name of each of the `STEPS` when it begins.
@@ -71,16 +74,20 @@ def fuse_folders(
     _require_vacant(request.out)
     clock = StepClock(logger, tell)
     with clock("read"):
-        sources = PairSources(read_folder(request.fixed), read_folder(request.moving))
-    modality = str(sources.moving[0].get("Modality", ""))
+        fixed, moving = read_folder(request.fixed), read_folder(request.moving)
+        sources = PairSources(fixed, moving)
+        series = index_series(fixed), index_series(moving)
+    for one, folder in zip(series, (request.fixed, request.moving), strict=True):
+        require_whole(one, folder)
+    modality = series[1].head.modality
     pipeline = choose_pipeline(pipelines, request, modality)
     if request.unpaired:
         sources = replace(sources, remark=_UNPAIRED)
     else:
-        require_pair(pipeline, sources.fixed, sources.moving)
+        require_pair(pipeline, *series)
     with clock("load"):
-        fuser = open_fuser(pipeline.fusion.model)
-    job = _make_job(pipeline, sources, moment)
+        fuser = open_fuser(pipeline.fusion.model, "auto")
+    job = _make_job(pipeline, series, moment)
     result = fuse_pair(job, sources, pipeline, fuser, clock, moment.tzinfo or UTC)
     with clock("write"):
         names = _write_all(request.out, result, pipeline, modality)
@@ -99,7 +106,7 @@ def choose_pipeline(pipelines: Iterable[Pipeline], request: FilesRequest, modali
     named = [one for one in ordered if (one.name == request.pipeline if request.pipeline else _takes(one, modality))]
     if not named:
         known = ", ".join(pipeline.name for pipeline in ordered)
-        wanted = f"called {request.pipeline!r}" if request.pipeline else f"for a {modality or 'nameless'} series"
+        wanted = f"called {request.pipeline!r}" if request.pipeline else f"that fuses series of modality {modality}"
         remedy = f"Known are: {known}."
         if modality == "MR" and not request.pipeline:
             remedy = "The MRI comes first, then the PET or SPECT series: perhaps the folders are swapped."
@@ -133,6 +140,7 @@ def build_report(
             "overlap": estimate.overlap,
             "information": _finite(estimate.information),
             "information_at_start": _finite(estimate.information_at_start),
+            "quality": _list_quality(estimate.quality),
             "warnings": list(estimate.warnings),
         },
         "windows": {
@@ -154,10 +162,8 @@ def _takes(pipeline: Pipeline, modality: str) -> bool:
     return modality in pipeline.moving.modality
 
 
-def _make_job(pipeline: Pipeline, sources: PairSources, moment: datetime) -> Job:
-    fixed, moving = (
-        SeriesKey(str(series[0].get("SeriesInstanceUID", "")), 1) for series in (sources.fixed, sources.moving)
-    )
+def _make_job(pipeline: Pipeline, pair: tuple[Series, Series], moment: datetime) -> Job:
+    fixed, moving = (series.key for series in pair)
     # Every run by hand may differ (another network, another version), so the moment makes its UIDs its own.
     version = f"{pipeline.version}+{pipeline.fusion.model}+{moment.isoformat()}"
     return Job(
@@ -179,7 +185,9 @@ def _write_all(out: Path, result: FusedPair, pipeline: Pipeline, modality: str) 
     names = [_write(staging, ds, index) for index, ds in enumerate(result.objects, start=1)]
     sheet = render_preview(result.prepared, result.fused, pipeline.fusion.palette, modality)
     (staging / "preview.png").write_bytes(encode_png(sheet))
-    return [*names, "preview.png", "report.json"]
+    alignment = render_alignment(result.prepared, pipeline.fusion.palette, modality)
+    (staging / "alignment.png").write_bytes(encode_png(alignment))
+    return [*names, "preview.png", "alignment.png", "report.json"]
 
 
 def _write(staging: Path, ds: Dataset, index: int) -> str:
@@ -198,6 +206,10 @@ def _publish(out: Path, report: dict[str, Any]) -> None:
 
 def _staging(out: Path) -> Path:
     return out.parent / f".{out.name}.partial"
+
+
+def _list_quality(quality: MotionQuality | None) -> dict[str, float | None] | None:
+    return None if quality is None else {name: _finite(value) for name, value in asdict(quality).items()}
 
 
 def _finite(value: float) -> float | None:

@@ -58,6 +58,8 @@ class EmbeddedNode:
     def _work(self, step: Step) -> None:
         runner = StepRunner(self._node, name_worker(step), lambda: datetime.now(UTC))
         following = next_step(step)
+        if step is Step.FUSE:
+            runner.warm_up()
         while not self._stop.is_set():
             if not _run_quietly(runner, step):
                 self._wake[step].wait(timeout=self._node.settings.settle.sweep_seconds)

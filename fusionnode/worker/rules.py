@@ -1,32 +1,68 @@
-"""Asks the pairing rules about two series that came as files: by hand nothing is fused that a node would not fuse."""
+"""Asks a node's own rules about series that came as files: by hand nothing is fused that a node would not fuse."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pydicom import Dataset
 
-from fusionnode.domain.series import Series, SeriesKey
+from fusionnode.domain.series import SECOND_CONTENT, Conflict, Series, SeriesKey
 from fusionnode.domain.terms import SeriesState
-from fusionnode.errors import PairingRefused
+from fusionnode.errors import GeometryIrregular, PairingRefused, SeriesUnsupported
 from fusionnode.flow.ports import StoredFile
 from fusionnode.index.header import read_header
 from fusionnode.pairing.match import match_pairs
+from fusionnode.pairing.settle import explain_conflicts, explain_incomplete, explain_unfusable
 from fusionnode.pipeline.schema import Pipeline
 
 
-def require_pair(pipeline: Pipeline, fixed: Sequence[Dataset], moving: Sequence[Dataset]) -> None:
-    """Make sure that ``pipeline`` would pair the two series: same patient, the right kinds, near enough in time.
+def index_series(datasets: Sequence[Dataset]) -> Series:
+    """Return what a node's ledger would hold of a series, taken for complete.
 
-    The data sets must have been read from files, which are read once more for their headers.
+    The data sets must have been read from files, which are read once more for their headers. Of several with one SOP
+    Instance UID the first is an instance and the others are conflicts.
+
+    Raises:
+        DatasetUnreadable, UidMalformed: a node would set one of the files aside.
+    """
+    paths = [Path(str(ds.filename)) for ds in datasets]
+    headers = [read_header(StoredFile(path, place=str(path), sha256="")) for path in paths]
+    instances = {header.sop_instance_uid: header for header in reversed(headers)}
+    counts = Counter(header.sop_instance_uid for header in headers)
+    conflicts = tuple(Conflict(uid, SECOND_CONTENT) for uid, count in counts.items() if count > 1)
+    key = SeriesKey(headers[0].series_instance_uid, 1)
+    return Series(key, SeriesState.COMPLETE, tuple(instances.values()), conflicts)
+
+
+def require_whole(series: Series, folder: Path) -> None:
+    """Make sure that a node would take the series for complete instead of ignoring or quarantining it.
+
+    Raises:
+        SeriesUnsupported: nothing in it could ever be fused; what it holds is named.
+        GeometryIrregular: instances contradict each other, or slices are missing.
+    """
+    if reason := explain_conflicts(series):
+        raise GeometryIrregular(
+            f"Instances in {folder} are duplicated ({reason}).",
+            remedy="Find out which copy is right and take the other out.",
+        )
+    if reason := explain_unfusable(series):
+        raise SeriesUnsupported(
+            f"The series in {folder} {reason}.", remedy="Name the folders of an MRI and of a PET or SPECT series."
+        )
+    if reason := explain_incomplete(series):
+        raise GeometryIrregular(f"The series in {folder} is not whole: {reason}.", remedy="Fetch the missing slices.")
+
+
+def require_pair(pipeline: Pipeline, fixed: Series, moving: Series) -> None:
+    """Make sure that ``pipeline`` would pair the two series: same patient, the right kinds, near enough in time.
 
     Raises:
         PairingRefused: with the rules' own reasons.
     """
-    series = [_make_series(fixed), _make_series(moving)]
-    matching = match_pairs(pipeline, series, datetime.now(UTC))
-    wanted = (series[0].key, series[1].key)
-    if any((pair.fixed, pair.moving) == wanted for pair in matching.pairs):
+    matching = match_pairs(pipeline, [fixed, moving], datetime.now(UTC))
+    if any((pair.fixed, pair.moving) == (fixed.key, moving.key) for pair in matching.pairs):
         return
     reasons = sorted({rejection.reason for rejection in matching.rejections})
     raise PairingRefused(
@@ -34,9 +70,3 @@ def require_pair(pipeline: Pipeline, fixed: Sequence[Dataset], moving: Sequence[
         remedy="If they do belong together, give --unpaired; the outputs will say so.",
         reasons=reasons,
     )
-
-
-def _make_series(datasets: Sequence[Dataset]) -> Series:
-    paths = [Path(str(ds.filename)) for ds in datasets]
-    instances = tuple(read_header(StoredFile(path, place=str(path), sha256="")) for path in paths)
-    return Series(SeriesKey(instances[0].series_instance_uid, 1), SeriesState.COMPLETE, instances)

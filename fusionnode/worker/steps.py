@@ -1,7 +1,7 @@
 """The three steps of a job as tasks: claim, do, advance. Embedded and scaled-out workers run exactly this code."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
@@ -22,11 +22,12 @@ from fusionnode.errors import (
 )
 from fusionnode.flow.fuse_pair import PairSources, capture_fused, fuse_prepared, prepare_pair
 from fusionnode.flow.ports import Delivery
-from fusionnode.fusion.fuse import Fuser
+from fusionnode.fusion.fuse import Fuser, warm_up
 from fusionnode.logs import StepClock, job_context
 from fusionnode.pipeline.schema import Pipeline
 from fusionnode.wiring import Node, open_fuser
 from fusionnode.worker.heartbeat import Heartbeat
+from fusionnode.worker.memory import return_large_blocks
 from fusionnode.worker.policy import judge_error, max_attempts
 
 logger = logging.getLogger(__name__)
@@ -47,6 +48,17 @@ class StepRunner:
     worker: str
     clock: Callable[[], datetime]
     _fusers: dict[str, Fuser] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        return_large_blocks()
+
+    def warm_up(self) -> None:
+        """Load and run the fuser of every pipeline; one that cannot is told of, and its jobs will be refused."""
+        for pipeline in self.node.pipelines.values():
+            try:
+                warm_up(self._fuser(pipeline.fusion.model))
+            except FusionNodeError as error:
+                logger.error("pipeline %s cannot fuse: %s", pipeline.identifier, error)
 
     def run_step(self, step: Step, job_id: str | None = None) -> Job | None:
         """Claim one job waiting for ``step`` (or exactly ``job_id``), do the step, record how it ended.
@@ -105,7 +117,7 @@ class StepRunner:
             )
 
     def _prepare(self, job: Job, _: Heartbeat) -> None:
-        sources = PairSources(self._read(job.fixed, pixels=True), self._read(job.moving, pixels=True))
+        sources = PairSources(self._stream(job.fixed), self._stream(job.moving))
         prepared = prepare_pair(sources, self._pipeline(job), StepClock(logger))
         self.node.prepared.save_prepared(job, prepared)
 
@@ -113,6 +125,7 @@ class StepRunner:
         pipeline, narrate = self._pipeline(job), StepClock(logger)
         prepared = self.node.prepared.load_prepared(job)
         fused = fuse_prepared(prepared, pipeline, self._fuser(pipeline.fusion.model), narrate)
+        prepared = prepared.without_pictures()
         fixed, moving = self._read(job.fixed, pixels=False), self._read(job.moving, pixels=False)
         zone = self.node.settings.find_zone(job.moment)
         objects = capture_fused(CaptureRequest(job, pipeline, prepared, fused, fixed, moving, zone), narrate)
@@ -146,6 +159,10 @@ class StepRunner:
                 total=total,
             )
 
+    def _stream(self, key: SeriesKey) -> Iterator[Dataset]:
+        """Read the series when it is gone through, so that its files are not held while the other one is read."""
+        yield from self._read(key, pixels=True)
+
     def _read(self, key: SeriesKey, *, pixels: bool) -> list[Dataset]:
         return self.node.source.read_series(key, pixels=pixels)
 
@@ -160,7 +177,7 @@ class StepRunner:
 
     def _fuser(self, model: str) -> Fuser:
         if model not in self._fusers:
-            self._fusers[model] = open_fuser(model)
+            self._fusers[model] = open_fuser(model, self.node.settings.device)
         return self._fusers[model]
 
 

@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from fusionnode.capture.sheet import ColourBar, SheetRow, encode_png, render_contact_sheet
+from fusionnode.capture.sheet import (
+    ColourBar,
+    SheetRow,
+    draw_outline,
+    encode_png,
+    lay_checkerboard,
+    render_contact_sheet,
+)
 
 TITLES = ("MRI", "PET", "Fused")
 SIDES = st.integers(1, 60)
@@ -132,3 +139,30 @@ def test_png_is_lossless_and_repeatable(rows: int, columns: int, seed: int) -> N
     with Image.open(BytesIO(data)) as image:
         assert image.mode == "RGB"
         assert np.array_equal(np.asarray(image), picture)
+
+
+@settings(max_examples=20, deadline=None)
+@given(SIDES, SIDES, st.integers(1, 9))
+def test_a_checkerboard_shows_each_pixel_of_one_of_both_and_half_of_each(rows: int, columns: int, field: int) -> None:
+    first, second = np.zeros((rows, columns, 3), np.uint8), np.full((rows, columns, 3), 9, np.uint8)
+    board = lay_checkerboard(first, second, field)
+    assert np.array_equal(board[:field, :field], first[:field, :field])
+    assert np.array_equal(board[:field, field : 2 * field], second[:field, field : 2 * field])
+    assert np.array_equal(board[field : 2 * field, :field], second[field : 2 * field, :field])
+    assert np.array_equal(lay_checkerboard(first, second, field) + lay_checkerboard(second, first, field), second)
+    assert not first.any(), "the pictures themselves are left alone"
+
+
+def test_a_checkerboard_of_two_sizes_is_a_defect() -> None:
+    with pytest.raises(ValueError, match="one size"):
+        lay_checkerboard(make_panel(4, 5, 0), make_panel(5, 4, 0), 2)
+
+
+def test_an_outline_is_the_edge_of_the_mask_and_nothing_else() -> None:
+    picture, mask = np.zeros((9, 9, 3), np.uint8), np.zeros((9, 9), bool)
+    mask[2:7, 2:7] = True
+    drawn = draw_outline(picture, mask).any(axis=-1)
+    assert drawn.sum() == 16
+    assert not drawn[3:6, 3:6].any()
+    assert not (drawn & ~mask).any()
+    assert not draw_outline(picture, np.ones((9, 9), bool)).any(), "where the picture ends there is no edge"

@@ -4,26 +4,35 @@ import io
 import logging
 from dataclasses import replace
 from datetime import UTC
+from pathlib import Path
 
 import numpy as np
 import pytest
-from pydicom import Dataset, dcmwrite
+from pydicom import Dataset, dcmread, dcmwrite
 
 from fusionnode.domain.motion import MotionMethod
 from fusionnode.domain.terms import Unit
-from fusionnode.errors import DatasetUnreadable, GeometryIrregular, OverlapInsufficient, Refused
+from fusionnode.errors import (
+    DatasetUnreadable,
+    GeometryIrregular,
+    OverlapInsufficient,
+    Refused,
+    RegistrationImplausible,
+)
 from fusionnode.flow.fuse_pair import FusedPair, PairSources, fuse_pair, fuse_prepared, prepare_pair
-from fusionnode.fusion.cards import find_card
+from fusionnode.fusion.cards import CARDS, find_card
 from fusionnode.fusion.fuse import load_fuser
 from fusionnode.logs import StepClock
 from fusionnode.pipeline.schema import Pipeline, UptakeWindow
 from fusionnode.volumes.suv import measure_suv
+from fusionnode.wiring import open_fuser
 from tests.support.captures import make_job, make_pipeline
 from tests.support.datasets import Identity, Layout, make_mr_series, make_pt_series
 from tests.support.nodes import FRAME, make_pair
 from tests.support.pairs import make_prepared_pair
 
 CLOCK = StepClock(logging.getLogger("test"))
+SAMPLE = Path(__file__).parents[2] / "dicom_samples" / "head"
 
 
 def _fuse(fixed: list[Dataset], moving: list[Dataset], clock: StepClock = CLOCK) -> FusedPair:
@@ -40,7 +49,7 @@ def _encode(ds: Dataset) -> bytes:
 def test_the_story_is_told_in_order() -> None:
     clock = StepClock(logging.getLogger("test"))
     _fuse(*make_pair(), clock)
-    assert list(clock.seconds) == ["assemble", "register", "resample", "window", "fuse", "colour", "capture", "verify"]
+    assert list(clock.seconds) == ["assemble", "register", "resample", "window", "fuse", "capture", "verify"]
 
 
 def test_a_slice_comes_out_for_every_slice_that_went_in() -> None:
@@ -140,14 +149,15 @@ def _make_limb(suv: float, outside_suv: float = 0.0) -> tuple[list[Dataset], lis
     return fixed, make_pt_series(longer, identity, voxels=suvs / factor)
 
 
-@pytest.mark.parametrize("fuser", ["laplacian", "average", "maximum"])
+@pytest.mark.parametrize("fuser", [name for name, card in CARDS.items() if card.available])
 def test_where_nothing_was_measured_the_picture_is_the_mri_whatever_fuses(fuser: str) -> None:
     whole = make_prepared_pair()
     covered = np.random.default_rng(1).random(whole.fixed.shape) < 0.5
     prepared = replace(whole, covered=covered, moving=whole.moving * covered)
     before = prepared.fixed.copy()
-    fused = fuse_prepared(prepared, make_pipeline(), load_fuser(find_card(fuser)), CLOCK)
-    grey = np.rint(prepared.fixed * 255).astype(np.uint8)[..., None].repeat(3, axis=-1)
+    fused = fuse_prepared(prepared, make_pipeline(), open_fuser(fuser), CLOCK)
+    alone = prepared.fixed * np.float32(CARDS[fuser].cold_gain or 1)
+    grey = np.rint(alone * 255).astype(np.uint8)[..., None].repeat(3, axis=-1)
     np.testing.assert_array_equal(fused.rgb[~covered], grey[~covered])
     np.testing.assert_array_equal(prepared.fixed, before)
 
@@ -163,3 +173,18 @@ def test_where_the_functional_series_ends_the_picture_is_the_mri() -> None:
     assert not result.prepared.moving[uncovered].any()
     colour = np.ptp(result.fused.rgb[uncovered].astype(int), axis=-1)
     assert colour.max() <= 1
+
+
+def _read_sample(kind: str) -> list[Dataset]:
+    return [dcmread(path) for path in sorted((SAMPLE / kind).glob("*.dcm"))]
+
+
+def test_a_registered_pair_is_examined_and_one_with_left_and_right_exchanged_is_refused() -> None:
+    fixed, moving = _read_sample("mr"), _read_sample("pt")
+    quality = prepare_pair(PairSources(fixed, moving), make_pipeline(), CLOCK).estimate.quality
+    assert quality is not None
+    assert quality.mirror_margin > 0.2
+    for ds in moving:
+        ds.PixelData = np.flip(ds.pixel_array, axis=1).tobytes()
+    with pytest.raises(RegistrationImplausible, match="left and right seem to be exchanged"):
+        prepare_pair(PairSources(fixed, moving), make_pipeline(), CLOCK)

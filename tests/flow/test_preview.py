@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fusionnode.domain.images import FusedStack
-from fusionnode.flow.preview import render_preview
+from fusionnode.flow.preview import render_alignment, render_preview
 from fusionnode.pipeline.schema import Palette
 from tests.support.datasets import CORONAL, Layout
 from tests.support.pairs import make_prepared_pair
@@ -40,3 +40,23 @@ def test_render_preview_shows_what_the_colours_mean_and_every_warning() -> None:
     third = calm.shape[1] // 3
     assert bar[:, third : 2 * third].any(), "hot iron is pure red at its middle"
     assert not bar[:, :third].any()
+
+
+@pytest.mark.parametrize("layout", [Layout(), Layout(orientation=CORONAL)])
+def test_render_alignment_outlines_each_series_on_the_other(layout: Layout) -> None:
+    prepared = make_prepared_pair(layout)
+    sheet = render_alignment(prepared, Palette.HOT_IRON, "PT")
+    np.testing.assert_array_equal(sheet, render_alignment(prepared, Palette.HOT_IRON, "PT"))
+    lines = (sheet == [0, 255, 120]).all(axis=-1).any(axis=0)
+    third = sheet.shape[1] // 3
+    assert [lines[start : start + third].any() for start in (0, third, 2 * third)] == [False, True, True]
+
+
+def test_render_alignment_shows_the_warnings_of_the_registration_and_bears_blackness() -> None:
+    quiet = replace(make_prepared_pair(), notes=("No dose.",))
+    warned = replace(quiet, estimate=replace(quiet.estimate, warnings=("Large rotation.",)))
+    calm, loud = (render_alignment(pair, Palette.HOT_IRON, "PT") for pair in (quiet, warned))
+    np.testing.assert_array_equal(loud[: len(calm)], calm)
+    assert len(loud) == len(calm) + 22
+    dark = replace(quiet, fixed=np.zeros_like(quiet.fixed), moving=np.zeros_like(quiet.moving))
+    assert not (render_alignment(dark, Palette.HOT_IRON, "PT") == [0, 255, 120]).all(axis=-1).any()

@@ -3,9 +3,9 @@ from dataclasses import replace
 
 import pytest
 
-from fusionnode.domain.motion import MotionEstimate, MotionMethod, RigidMotion
+from fusionnode.domain.motion import MotionEstimate, MotionMethod, MotionQuality, RigidMotion
 from fusionnode.errors import OverlapInsufficient, RegistrationImplausible
-from fusionnode.registration.plausible import require_plausible
+from fusionnode.registration.plausible import require_plausible, require_quality
 from tests.support.phantoms import make_motion
 
 GOOD = MotionEstimate(
@@ -94,3 +94,64 @@ def test_earlier_warnings_are_kept() -> None:
 
 def test_limits_themselves_are_allowed() -> None:
     assert _judge(centre_distance_mm=75.0, overlap=0.3).centre_distance_mm == 75.0
+
+
+FINE = MotionQuality(
+    explained=0.8, sharpness=0.6, mirror_margin=0.3, second_opinion_mm=1.5, starts_apart_mm=0.1, stretch=0.02
+)
+
+
+def _examine(**changes: float) -> MotionEstimate:
+    return require_quality(GOOD, replace(FINE, **changes))
+
+
+def test_good_figures_pass_without_a_warning_and_are_kept() -> None:
+    judged = _examine()
+    assert judged.quality == FINE
+    assert replace(judged, quality=None) == GOOD
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"mirror_margin": 0.064}, "as another patient's would"),
+        ({"mirror_margin": -0.064}, "as another patient's would"),
+        ({"mirror_margin": -0.066}, "left and right seem to be exchanged"),
+        ({"second_opinion_mm": 10.1}, "10 mm away"),
+        ({"starts_apart_mm": 8.1}, "8 mm apart"),
+        ({"stretch": 0.21}, "stretched by 21%"),
+    ],
+)
+def test_what_no_right_pair_shows_is_refused_with_facts_and_a_remedy(changes: dict[str, float], word: str) -> None:
+    with pytest.raises(RegistrationImplausible, match=word) as refusal:
+        _examine(**changes)
+    (name,) = changes
+    assert refusal.value.facts[name] == changes[name]
+    assert math.copysign(1, refusal.value.facts["limit"]) == math.copysign(1, -0.05 if "exchanged" in word else 1)
+    assert refusal.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"mirror_margin": 0.08}, "mirror image (0.08)"),
+        ({"second_opinion_mm": 6.0}, "6 mm away"),
+        ({"starts_apart_mm": 3.0}, "3 mm apart"),
+        ({"stretch": 0.1}, "10%"),
+        ({"sharpness": -0.2}, "-0.20"),
+        ({"mirror_margin": math.nan}, "mirror margin of the alignment could not be measured"),
+        (dict.fromkeys(vars(FINE), math.nan), "Too little of the head"),
+    ],
+)
+def test_what_few_right_pairs_show_and_what_could_not_be_measured_is_warned_of_once(
+    changes: dict[str, float], word: str
+) -> None:
+    (warning,) = _examine(**changes).warnings
+    assert word in warning
+    assert "nan" not in warning
+
+
+def test_the_quality_adds_to_the_warnings_of_the_motion() -> None:
+    judged = require_quality(replace(GOOD, warnings=("said before",)), replace(FINE, stretch=0.1))
+    assert judged.warnings[0] == "said before"
+    assert len(judged.warnings) == 2

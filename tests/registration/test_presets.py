@@ -25,7 +25,7 @@ def test_levels_get_finer_and_end_with_smaller_steps(name: str) -> None:
         assert fine.fixed_blur_mm < coarse.fixed_blur_mm
         assert fine.moving_blur_mm < coarse.moving_blur_mm
         assert fine.last_step_mm < coarse.last_step_mm
-    assert all(level.last_step_mm < level.first_step_mm and 0 < level.samples <= 1 for level in levels)
+    assert all(level.last_step_mm < level.first_step_mm and level.step_mm >= level.spacing_mm for level in levels)
 
 
 def test_presets_cannot_be_changed_at_run_time() -> None:

@@ -56,7 +56,7 @@ def serving(site: Path, port: int, log: Path) -> Iterator[subprocess.Popen[bytes
         yield process
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(timeout=60)
+        process.wait(timeout=180)
 
 
 def await_port(port: int) -> None:
@@ -67,7 +67,7 @@ def await_port(port: int) -> None:
             probe.settimeout(1)
             return probe.connect_ex(("127.0.0.1", port)) == 0
 
-    await_value(is_open, seconds=60)
+    await_value(is_open, seconds=180)
 
 
 def await_value(ask: Callable[[], Value], seconds: float = 60, pause: float = 0.1) -> Value:

@@ -13,6 +13,7 @@ ENHANCED_MR_CLASS = "1.2.840.10008.5.1.4.1.1.4.1"
 PT_CLASS = "1.2.840.10008.5.1.4.1.1.128"
 NM_CLASS = "1.2.840.10008.5.1.4.1.1.20"
 SC_CLASS = "1.2.840.10008.5.1.4.1.1.7"
+RAW_CLASS = "1.2.840.10008.5.1.4.1.1.66"
 CLASSES = {"MR": MR_CLASS, "PT": PT_CLASS, "NM": NM_CLASS, "OT": SC_CLASS}
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 NOON = datetime(2024, 3, 5, 12, tzinfo=UTC)
@@ -85,3 +86,24 @@ def _make_header(
 def alter_instances(series: Series, **changes: object) -> Series:
     """Return the series with ``changes`` made to every instance."""
     return replace(series, instances=tuple(replace(one, **changes) for one in series.instances))  # type: ignore[arg-type]
+
+
+def add_raw_data(series: Series) -> Series:
+    """Return the series with a raw data object under its UID, as some scanners store it: no pixels, no place."""
+    raw = replace(
+        series.instances[0],
+        sop_class_uid=RAW_CLASS,
+        sop_instance_uid="1.2",
+        sha256="a" * 64,
+        frame_of_reference_uid="",
+        rows=0,
+        columns=0,
+        instance_number=None,
+        position_mm=None,
+        orientation=None,
+        pixel_spacing_mm=None,
+        acquired_at=None,
+        claimed_slices=0,
+        attributes={},
+    )
+    return replace(series, instances=(raw, *series.instances))

@@ -49,6 +49,7 @@ def test_fuse_folders_writes_what_its_report_lists(request_for: FilesRequest, tm
     assert report["registration"]["moving_from_fixed"][0] == [1, 0, 0, 0]
     assert report["registration"]["displacement_mm"] == 0
     assert report["registration"]["centre_distance_mm"] is None
+    assert report["registration"]["quality"] is None
     assert "TEST-1" not in json.dumps(report)
 
 

@@ -1,8 +1,10 @@
 """The steps of a job on a real ledger, a real spool and a real storage SCP."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from pydicom import dcmread
 
 from fusionnode.capture.identity import FusedIdentity
@@ -42,6 +44,22 @@ def test_times_on_the_objects_are_those_of_the_site_s_clocks(tmp_path: Path) -> 
     owed = node.ledger.list_undelivered(job.id)
     written = {dcmread(tmp_path / "spool" / one.path).SeriesTime for one in owed}
     assert written == {"140607.000000"}, "05:06:07 UTC is nine hours later in Tokyo"
+
+
+def test_warming_up_tells_of_a_pipeline_that_cannot_fuse_and_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = open_test_node(tmp_path)
+    caplog.clear()
+    _runner(node, Clock()).warm_up()
+    assert not caplog.records
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    wanting = replace(node, settings=node.settings.model_copy(update={"device": "cuda"}))
+    _runner(wanting, Clock()).warm_up()
+
+    assert [record.levelname for record in caplog.records] == ["ERROR"] * len(node.pipelines)
+    assert "GPU" in caplog.text
 
 
 def test_a_step_with_nothing_to_claim_does_nothing(tmp_path: Path) -> None:
