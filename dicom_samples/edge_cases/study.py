@@ -111,7 +111,7 @@ def _load_scans() -> dict[str, Scan]:
 
 
 def _read_committed(name: str) -> list[Dataset]:
-    datasets = [dcmread(path) for path in sorted((SAMPLES / "head" / name).glob("*.dcm"))]
+    datasets: list[Dataset] = [dcmread(path) for path in sorted((SAMPLES / "head" / name).glob("*.dcm"))]
     for ds in datasets:
         # Written anew from the data set, which is about to get another UID.
         del ds.file_meta.MediaStorageSOPInstanceUID
