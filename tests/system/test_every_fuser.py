@@ -1,6 +1,7 @@
 """The main job with every fuser by name, on the sample head and on limbs, which no network has seen."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,11 @@ def limb(pipeline: Pipeline, real_data: Path) -> PreparedPair:
 
 
 def _prepare(fixed: Path, moving: Path, pipeline: Pipeline) -> PreparedPair:
-    return prepare_pair(PairSources(read_folder(fixed), read_folder(moving)), pipeline, CLOCK)
+    """A dozen neighbouring slices from the middle, which is enough to see and a quarter of the time."""
+    whole = prepare_pair(PairSources(read_folder(fixed), read_folder(moving)), pipeline, CLOCK)
+    middle = len(whole.fixed) // 2
+    part = slice(middle - 6, middle + 6)
+    return replace(whole, fixed=whole.fixed[part], moving=whole.moving[part], covered=whole.covered[part])
 
 
 @every_fuser
