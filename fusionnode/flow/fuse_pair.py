@@ -94,7 +94,7 @@ def fuse_prepared(prepared: PreparedPair, pipeline: Pipeline, fuser: Fuser, narr
     """Fuse every slice pair and colour it: the fused luminance with the hue of the uptake.
 
     Whatever the fuser, the picture is grey where the moving series has no voxels: the MRI, as bright as beside it where
-    there is no uptake, or an edge would appear that is in neither image.
+    there is no uptake if the fuser says how bright that is, or an edge would appear that is in neither image.
     """
     rgb = np.empty((*prepared.fixed.shape, 3), np.uint8)
     with narrate("fuse"):

@@ -96,6 +96,7 @@ def fuse_slices(fixed: SliceStack, moving: SliceStack, fuser: Fuser, *, batch: i
     Raises:
         ValueError: the stacks break the contract above, which is the caller's defect.
         ArithmeticError: the fuser broke its own.
+        MemoryError: the device has no room for a batch now.
     """
     _require_stacks(fixed, moving)
     at_once = max(1, min(batch, _PIXELS_AT_ONCE[fuser.device.type] // (fixed.shape[1] * fixed.shape[2])))
@@ -149,8 +150,12 @@ def _require_stacks(fixed: SliceStack, moving: SliceStack) -> None:
 
 
 def _fuse_batch(fixed: SliceStack, moving: SliceStack, fuser: Fuser) -> SliceStack:
-    with torch.inference_mode():
-        fused = fuser(_to_tensor(fixed, fuser.device), _to_tensor(moving, fuser.device))
+    try:
+        with torch.inference_mode():
+            fused = fuser(_to_tensor(fixed, fuser.device), _to_tensor(moving, fuser.device))
+    except torch.OutOfMemoryError as cause:
+        # To torch it is a RuntimeError, to a job it is nothing to give up for: another process may have the GPU now.
+        raise MemoryError(f"{fuser.card.identifier} found no room on {fuser.device}") from cause
     luminance: SliceStack = fused[:, 0].cpu().numpy()
     return luminance
 

@@ -67,6 +67,8 @@ def _explain_series(
     patient = ledger.list_related([subject.key])
     accounts = [account_for(pipeline, subject, patient, now) for pipeline in pipelines.values()]
     jobs = ledger.list_jobs_on([uid])
+    # A better MRI or PET supersedes by a job that this series has no part in.
+    later = ledger.list_jobs() if jobs else []
     return {
         "series_instance_uid": uid,
         "generation": subject.key.generation,
@@ -89,7 +91,7 @@ def _explain_series(
             }
             for one in ledger.list_rejections(uid)
         ],
-        "jobs": [_list_job_facts(ledger, job, jobs) for job in jobs],
+        "jobs": [_list_job_facts(ledger, job, later) for job in jobs],
     }
 
 
@@ -101,7 +103,7 @@ def _list_account_facts(account: Account) -> dict[str, Any]:
     return facts
 
 
-def _list_job_facts(ledger: SqlLedger, job: Job, jobs: list[Job]) -> dict[str, Any]:
+def _list_job_facts(ledger: SqlLedger, job: Job, later: list[Job]) -> dict[str, Any]:
     stored, owed = ledger.count_deliveries(job.id)
     because = next((event.detail for event in ledger.list_events(job.id) if event.what == "queued"), "")
     return {
@@ -117,7 +119,7 @@ def _list_job_facts(ledger: SqlLedger, job: Job, jobs: list[Job]) -> dict[str, A
         "stored": stored,
         "owed": owed,
         "supersedes": job.supersedes,
-        "superseded_by": [other.id for other in jobs if other.supersedes == job.id],
+        "superseded_by": [other.id for other in later if other.supersedes == job.id],
     }
 
 

@@ -21,14 +21,14 @@ class Verdict:
 def judge_error(error: Exception, job: Job, step: Step, now: datetime, settings: WorkSettings) -> Verdict:
     """Return what ``error`` means for ``job``.
 
-    Refused is final. Unavailable waits, doubling from ``retry_seconds`` up to ``retry_cap_seconds``, until the
+    Refused is final. Unavailable, which being short of memory is too, waits, doubling from ``retry_seconds`` up to ``retry_cap_seconds``, until the
     step has used up its attempts. Misconfigured and defects fail at once: trying again would not help.
     """
     if isinstance(error, Refused):
         return Verdict(JobEvent.REFUSED)
-    if isinstance(error, Unavailable) and job.attempts + 1 < max_attempts(step, settings):
+    if isinstance(error, Unavailable | MemoryError) and job.attempts + 1 < max_attempts(step, settings):
         return Verdict(JobEvent.DEFERRED, now + timedelta(seconds=retry_delay_seconds(job.attempts, settings)))
-    return Verdict(JobEvent.FAILED, defect=not isinstance(error, Misconfigured | Unavailable))
+    return Verdict(JobEvent.FAILED, defect=not isinstance(error, Misconfigured | Unavailable | MemoryError))
 
 
 def max_attempts(step: Step, settings: WorkSettings) -> int:

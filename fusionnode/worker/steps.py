@@ -57,8 +57,9 @@ class StepRunner:
         for pipeline in self.node.pipelines.values():
             try:
                 warm_up(self._fuser(pipeline.fusion.model))
-            except FusionNodeError as error:
-                logger.error("pipeline %s cannot fuse: %s", pipeline.identifier, error)
+            except Exception as error:  # warming up is a courtesy: what fails here fails with its reason in a job
+                words = error if isinstance(error, FusionNodeError) else type(error).__name__
+                logger.error("pipeline %s cannot fuse: %s", pipeline.identifier, words)
 
     def run_step(self, step: Step, job_id: str | None = None) -> Job | None:
         """Claim one job waiting for ``step`` (or exactly ``job_id``), do the step, record how it ended.

@@ -175,6 +175,15 @@ def test_a_gpu_and_the_processor_give_the_same_picture(card: ModelCard) -> None:
     np.testing.assert_allclose(on_gpu, on_cpu, rtol=0, atol=0.5 / 255)
 
 
+def test_a_full_gpu_is_a_want_of_memory_and_no_defect() -> None:
+    def fill(fixed: Tensor, moving: Tensor) -> Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    flat = np.zeros((1, 8, 8), np.float32)
+    with pytest.raises(MemoryError, match="maximum@1"):
+        fuse_slices(flat, flat, Fuser(find_card("maximum"), fill, torch.device("cpu")))
+
+
 def test_a_network_without_weights_is_refused() -> None:
     with pytest.raises(ModelUnavailable, match=f"No trained weights.*{NETWORK}@1"):
         load_fuser(find_card(NETWORK))

@@ -26,8 +26,8 @@ def test_a_refusal_is_final_whatever_the_attempts(error: Refused) -> None:
     assert judge_error(error, _job(), Step.PREPARE, NOW, SETTINGS).event is JobEvent.REFUSED
 
 
-def test_a_world_that_is_not_ready_is_waited_for_and_then_given_up() -> None:
-    error = DestinationUnreachable("down")
+@pytest.mark.parametrize("error", [DestinationUnreachable("down"), MemoryError()])
+def test_a_world_that_is_not_ready_is_waited_for_and_then_given_up(error: Exception) -> None:
     first = judge_error(error, _job(0), Step.FUSE, NOW, SETTINGS)
     assert first.event is JobEvent.DEFERRED
     assert first.not_before == NOW + timedelta(seconds=SETTINGS.retry_seconds)

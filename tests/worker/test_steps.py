@@ -62,6 +62,14 @@ def test_warming_up_tells_of_a_pipeline_that_cannot_fuse_and_goes_on(
     assert "GPU" in caplog.text
 
 
+def test_warming_up_survives_whatever_a_device_may_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr("fusionnode.worker.steps.warm_up", fail)
+    _runner(open_test_node(tmp_path), Clock()).warm_up()
+
+
 def test_a_step_with_nothing_to_claim_does_nothing(tmp_path: Path) -> None:
     node = open_test_node(tmp_path)
     assert _runner(node, Clock()).run_step(Step.PREPARE) is None
