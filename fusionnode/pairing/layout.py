@@ -1,8 +1,10 @@
 """How the slices of a series lie in space, from their headers alone: one even stack, and whole? (middle)."""
 
 import itertools
+import math
 import statistics
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -56,18 +58,42 @@ def judge_layout(instances: Sequence[InstanceHeader]) -> Layout:
     blind = sum(one.position_mm is None or one.orientation is None for one in instances)
     if blind:
         return Layout(LayoutKind.OPEN, f"{blind} of {len(instances)} instances state no position or orientation")
-    orientations = _count_orientations([one.orientation for one in instances if one.orientation is not None])
+    orientations = len(_split_orientations(instances))
     if orientations > 1:
         return Layout(LayoutKind.OPEN, f"{len(instances)} slices in {orientations} orientations")
     return _judge_positions(_project_positions(instances))
 
 
-def _count_orientations(orientations: Sequence[tuple[float, ...]]) -> int:
-    distinct: list[tuple[float, ...]] = []
-    for orientation in sorted(set(orientations)):
-        if not any(_are_alike(orientation, known) for known in distinct):
-            distinct.append(orientation)
-    return len(distinct)
+def count_places(instances: Sequence[InstanceHeader]) -> int:
+    """Return how many distinct slice positions ``instances`` have; time points and echoes at one position count once.
+
+    What states no position of its own (multi-frame objects, absent or unusable geometry) counts by its frames.
+    """
+    placed = [one for one in instances if _is_placed(one)]
+    unplaced = sum(one.frames for one in instances if not _is_placed(one))
+    return unplaced + sum(_count_apart(_project_positions(group)) for group in _split_orientations(placed))
+
+
+def _is_placed(one: InstanceHeader) -> bool:
+    numbers = (*(one.position_mm or ()), *(one.orientation or ()))
+    return one.frames <= 1 and len(numbers) == 9 and all(map(math.isfinite, numbers))
+
+
+def _count_apart(positions_mm: Sequence[float]) -> int:
+    return 1 + sum(after - before >= SAME_PLACE_MM for before, after in itertools.pairwise(positions_mm))
+
+
+def _split_orientations(instances: Iterable[InstanceHeader]) -> list[list[InstanceHeader]]:
+    """Return the instances that state an orientation, those of one orientation together."""
+    same: dict[tuple[float, ...], list[InstanceHeader]] = defaultdict(list)
+    for one in instances:
+        if one.orientation is not None:
+            same[one.orientation].append(one)
+    groups: dict[tuple[float, ...], list[InstanceHeader]] = {}
+    for orientation in sorted(same):
+        known = next((leader for leader in groups if _are_alike(orientation, leader)), orientation)
+        groups.setdefault(known, []).extend(same[orientation])
+    return list(groups.values())
 
 
 def _are_alike(one: tuple[float, ...], other: tuple[float, ...]) -> bool:

@@ -7,6 +7,7 @@ from enum import IntEnum
 
 from fusionnode.domain.series import PatientIdentity, Series, SeriesKey
 from fusionnode.domain.terms import UNSETTLED
+from fusionnode.pairing.layout import count_places
 from fusionnode.pairing.patient import find_contradictions, is_placeholder, is_same_patient, merge_identities
 from fusionnode.pairing.select import Chosen, find_unmet
 from fusionnode.pipeline.schema import Pipeline
@@ -24,6 +25,10 @@ LINK_SCORE = 10_000.0
 """Of one rank of `Link`: outweighs every sum of preferences (at most 32 of weight 10 in each role, `SeriesRule`) and
 every distance (at most 3660 days of weight 1, `Pairing`)."""
 
+FRAME_TRUST_DAYS = 1.0
+"""Across studies a shared frame of reference is trusted for no longer: some systems give every scan of a patient the
+same, and nobody who left the table lies as before."""
+
 LINK_WORDS = {
     Link.WINDOW: "acquired within the time window",
     Link.STUDY: "same study",
@@ -39,6 +44,7 @@ class Candidate:
         frame: its Frame of Reference UID; empty where it has none, or several.
         study: its Study Instance UID; empty where its instances name several.
         acquired_at: the earliest acquisition of its instances (UTC), or None.
+        slices: its distinct slice positions, see `count_places`.
     """
 
     chosen: Chosen
@@ -46,6 +52,7 @@ class Candidate:
     frame: str
     study: str
     acquired_at: datetime | None
+    slices: int
 
     @property
     def series(self) -> Series:
@@ -115,6 +122,7 @@ def make_candidate(chosen: Chosen) -> Candidate:
         frame=_find_only(one.frame_of_reference_uid for one in images),
         study=_find_only(one.study_instance_uid for one in images),
         acquired_at=min(acquired, default=None),
+        slices=count_places(images),
     )
 
 
@@ -135,9 +143,8 @@ def join_candidates(
         return Obstacle(5, f"{words} ({_name_both(fixed, moving)})")
     same_study = bool(fixed.study) and fixed.study == moving.study
     if fixed.frame and fixed.frame == moving.frame:
-        # Some systems give every scan the same frame of reference; no head lies still for weeks.
-        too_far = None if same_study else _find_distance(max(1.0, pipeline.pairing.window_days), fixed, moving)
-        return too_far or _make_bond(pipeline, fixed, moving, Link.FRAME)
+        doubt = None if same_study else _doubt_frame(fixed, moving)
+        return doubt or _make_bond(pipeline, fixed, moving, Link.FRAME)
     for one in (fixed, moving):
         if unmet := find_unmet(pipeline.registration.where, one.series):
             return Obstacle(3, f"no shared frame of reference, and no motion may be estimated: {one.uid} {unmet}")
@@ -158,6 +165,20 @@ def _find_only(values: Iterable[str]) -> str:
 
 def _name_both(fixed: Candidate, moving: Candidate) -> str:
     return f"fixed {fixed.uid}, moving {moving.uid}"
+
+
+def _doubt_frame(fixed: Candidate, moving: Candidate) -> Obstacle | None:
+    """Return why a frame shared across studies is not trusted; None where it is.
+
+    Dates do not join such a pair either: the fusion takes whatever shares a frame as it lies, and registers nothing.
+    """
+    undated = [one.uid for one in (fixed, moving) if one.acquired_at is None]
+    if undated:
+        words = f"the frame of reference is shared across studies, which dates must bear out, and {undated[0]} states"
+        return Obstacle(2, f"{words} no date ({_name_both(fixed, moving)})")
+    if far := _find_distance(FRAME_TRUST_DAYS, fixed, moving):
+        return Obstacle(2, f"the frame of reference is shared across studies, but they are {far.words}")
+    return None
 
 
 def _join_in_time(

@@ -4,9 +4,10 @@ A pipeline's candidates are the complete series of its modalities. Each ends in 
 
 1. The conditions of its role must hold (`select_series`), and it must be known whose it is.
 2. A moving series can be joined to a fixed one of the same patient by, in this order of trust, a shared frame of
-   reference, a shared study, or acquisition times at most ``window_days`` apart. Where a third series agrees with one
-   of the two but contradicts the other (an absent issuer agrees with any), the time window alone joins nothing: the
-   patient is ambiguous. Nor does it for a PatientID that is a placeholder such as UNKNOWN.
+   reference (across studies for a day at most), a shared study, or acquisition times at most ``window_days`` apart.
+   Where a third series agrees with one of the two but contradicts the other (an absent issuer agrees with any), the
+   time window alone joins nothing: the patient is ambiguous. Nor does it for a PatientID that is a placeholder such as
+   UNKNOWN.
 3. Each moving series takes the fixed one with the highest score: the link first, then the preferences less the days
    between the two. Equal scores are decided by the nearest day, then the most slices, then the lowest UID.
 4. Of the moving series of one study, frame and time one is fused: that with the highest preference score, then the
@@ -227,7 +228,7 @@ def _split_acquisitions(bonds: Sequence[Bond]) -> Iterator[list[Bond]]:
 
 def _count_slices(one: Candidate) -> float:
     """Return how many slices decide between equals; what is still arriving may have any number, so it is awaited."""
-    return math.inf if one.arriving else one.series.frames
+    return math.inf if one.arriving else one.slices
 
 
 def _rank_fixed(bond: Bond) -> tuple[float, int, float, str]:
@@ -246,7 +247,7 @@ def _compare(winner: Bond, loser: Bond) -> str:
     """Say what the winner had and the loser had not."""
     more = [reason for reason in winner.reasons if reason not in loser.reasons]
     slices = [
-        f"{one.series.frames} to {other.series.frames} slices"
+        f"{one.slices} to {other.slices} slices"
         for one, other in ((winner.fixed, loser.fixed), (winner.moving, loser.moving))
         if one is not other
     ]

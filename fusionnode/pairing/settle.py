@@ -36,7 +36,6 @@ MULTI_FRAME_CLASSES: dict[str, str] = {
     "1.2.840.10008.5.1.4.1.1.4.4": "Legacy Converted Enhanced MR Image",
     "1.2.840.10008.5.1.4.1.1.20": "Nuclear Medicine Image",
     "1.2.840.10008.5.1.4.1.1.130": "Enhanced PET Image",
-    "1.2.840.10008.5.1.4.1.1.128.1": "Legacy Converted Enhanced PET Image",
 }
 VOLUME_CLASSES: dict[str, str] = {**SINGLE_FRAME_CLASSES, **MULTI_FRAME_CLASSES}
 """The SOP classes (PS3.4 B.5) a volume can come from. Everything else, our own outputs included, never can."""

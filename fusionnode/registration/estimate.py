@@ -9,7 +9,7 @@ they are summed, are fixed by the preset: the same input gives the same bits.
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import SimpleITK as sitk
@@ -19,13 +19,14 @@ from fusionnode.domain.grid import Grid
 from fusionnode.domain.motion import MotionEstimate, MotionMethod, RigidMotion
 from fusionnode.domain.volume import Volume
 from fusionnode.errors import RegistrationImplausible
-from fusionnode.registration.ascent import Stride, Summit, climb
+from fusionnode.registration.ascent import Stride, climb
 from fusionnode.registration.bridge import array_from_image, grid_from_image
 from fusionnode.registration.foreground import Head, find_foreground_points_mm, find_head, reduce_image
 from fusionnode.registration.information import Comparison, look_up, turn_and_shift
 from fusionnode.registration.presets import Level, Preset
 
 _LEAST_START_OVERLAP = 0.1
+_EVERY = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +35,16 @@ class _Stage:
 
     level: Level
     comparison: Comparison
+
+
+@dataclass(frozen=True, eq=False)
+class _Route:
+    """From which start a motion was reached, how good it is, and in how many steps."""
+
+    start: RigidMotion
+    motion: RigidMotion
+    score: float
+    steps: int
 
 
 def estimate_motion(fixed: Volume, moving: Volume, preset: Preset) -> MotionEstimate:
@@ -52,21 +63,20 @@ def estimate_motion(fixed: Volume, moving: Volume, preset: Preset) -> MotionEsti
     fixed_head = find_head(fixed, preset.head_height_mm)
     moving_head = find_head(moving, preset.head_height_mm)
     stages = _build_stages(fixed_head, moving_head, preset)
-    start, summit = _choose_start(_list_starts(fixed_head, moving_head, preset), stages[0], preset)
-    steps = summit.steps
-    for stage in stages[1:]:
-        summit = climb(stage.comparison, summit.motion, _stride(stage.level, preset))
-        steps += summit.steps
+    routes = _rank_starts(_list_starts(fixed_head, moving_head, preset), stages[0])
+    for stage, width in zip(stages, preset.finalists, strict=True):
+        routes = _climb_all(routes[:width], stage, preset)
+    best = routes[0]
     judge = stages[min(1, len(stages) - 1)].comparison
     return MotionEstimate(
-        motion=summit.motion,
+        motion=best.motion,
         method=MotionMethod.REGISTERED,
         preset=preset.name,
-        centre_distance_mm=float(np.linalg.norm(_map(summit.motion, fixed_head.centre_mm) - moving_head.centre_mm)),
-        overlap=_share_inside(fixed_head.points_mm, summit.motion, moving.grid),
-        information=judge.measure(summit.motion).information,
-        information_at_start=judge.measure(start).information,
-        iterations=steps,
+        centre_distance_mm=float(np.linalg.norm(_map(best.motion, fixed_head.centre_mm) - moving_head.centre_mm)),
+        overlap=_share_inside(fixed_head.points_mm, best.motion, moving.grid),
+        information=judge.measure(best.motion).information,
+        information_at_start=judge.measure(best.start).information,
+        iterations=best.steps,
     )
 
 
@@ -139,19 +149,38 @@ def _list_starts(fixed_head: Head, moving_head: Head, preset: Preset) -> list[Ri
     ]
 
 
-def _choose_start(starts: list[RigidMotion], stage: _Stage, preset: Preset) -> tuple[RigidMotion, Summit]:
-    """Compare all starts where they are, climb from the best few, and keep the one that got highest."""
-    scores = [_score(start, stage.comparison) for start in starts]
-    order = sorted(range(len(starts)), key=lambda index: -scores[index])
-    finalists = [starts[index] for index in order[: preset.finalists] if scores[index] > 0]
-    if not finalists:
+def _rank_starts(starts: list[RigidMotion], stage: _Stage) -> list[_Route]:
+    """Compare all starts where they are, the best first; those that show too little of the head are left out."""
+    routes = [_Route(start, start, _score(start, stage.comparison), 0) for start in starts]
+    routes = sorted((route for route in routes if route.score > 0), key=lambda route: -route.score)
+    if not routes:
         raise RegistrationImplausible(
             "The two heads cannot be brought together from any start.",
             remedy="Check that both series show the head and that the functional series is not cut off.",
             starts=len(starts),
         )
-    summits = [(start, climb(stage.comparison, start, _stride(stage.level, preset))) for start in finalists]
-    return max(summits, key=lambda pair: _score(pair[1].motion, stage.comparison))
+    return routes
+
+
+def _climb_all(routes: list[_Route], stage: _Stage, preset: Preset) -> list[_Route]:
+    """Climb on from each; the highest first. Of those that met on one summit only that, with the likeliest start."""
+    reached = []
+    for route in routes:
+        summit = climb(stage.comparison, route.motion, _stride(stage.level, preset))
+        score = _score(summit.motion, stage.comparison)
+        reached.append(_Route(route.start, summit.motion, score, route.steps + summit.steps))
+    distinct: list[_Route] = []
+    for route in sorted(reached, key=lambda one: -one.score):
+        if all(_are_apart(route.motion, other.motion, stage) for other in distinct):
+            first = next(one for one in reached if not _are_apart(one.motion, route.motion, stage))
+            distinct.append(replace(route, start=first.start))
+    return distinct
+
+
+def _are_apart(one: RigidMotion, other: RigidMotion, stage: _Stage) -> bool:
+    """Whether two motions carry the compared points to places further apart than the level's voxels, on average."""
+    points_mm = np.stack(stage.comparison.points_mm, axis=1)[::_EVERY]
+    return float(np.linalg.norm(_map(one, points_mm) - _map(other, points_mm), axis=1).mean()) > stage.level.spacing_mm
 
 
 def _score(motion: RigidMotion, comparison: Comparison) -> float:

@@ -45,7 +45,6 @@ _MOST_POINTS = 8_000
 _LEAST_POINTS = 1_000
 _MARGIN_MM = 8.0
 _SURROUNDINGS_MM = 40.0
-_LEAST_MIRRORED = 0.6
 _LEAST_VARIANCE = 1e-9
 _NONE = np.zeros(_CLASSES)
 _STEPS = 10
@@ -93,7 +92,7 @@ def measure_quality(fixed: Volume, moving: Volume, motion: RigidMotion, head_hei
     """Measure how well the MRI explains the uptake under ``motion``, and how much worse it does under wrong ones.
 
     Every figure is NaN where fewer than 1000 points of the head are seen by both: nothing can be said then. The
-    mirror's is NaN where the mirrored head lies more than two fifths outside the moving volume.
+    mirror's is NaN where fewer than 1000 of those lie within the moving volume under the mirrored motion too.
 
     Raises:
         RegistrationImplausible: the fixed volume shows no head.
@@ -164,7 +163,7 @@ def compare(anatomy: Anatomy, uptake: Uptake, motion: RigidMotion) -> MotionQual
     figures = MotionQuality(
         explained=1 - left,
         sharpness=_log_ratio(min(view.look(pose @ away).left for away in _list_away(view.centre_mm)), left),
-        mirror_margin=_measure_mirror(view, view.soften(), own, own_left),
+        mirror_margin=_measure_mirror(view, own),
         second_opinion_mm=view.measure_distance_mm(own, pose),
         starts_apart_mm=max(view.measure_distance_mm(end, own) for end in ends),
         stretch=float(np.abs(stretches).max()) if stretched_left < own_left else 0.0,
@@ -199,6 +198,15 @@ class View:
         """Take the points that are ``seen``, bool (n,), and the sharper layer of the uptake."""
         chosen = (anatomy.points_mm[seen], anatomy.centre_mm, anatomy.classes[seen])
         return cls(*chosen, *_find_bases(chosen[0], chosen[2]), uptake, uptake.fine)
+
+    def find_seen(self, pose: Affine, margin_mm: float = 0.0) -> NDArray[np.bool_]:
+        """Whether each point lies within the uptake under ``pose``; as `find_inside`."""
+        return find_inside(self.points_mm, pose, self.uptake.grid, margin_mm)
+
+    def keep(self, seen: NDArray[np.bool_]) -> "View":
+        """Only the points that are ``seen``, bool (n,)."""
+        points_mm, classes = self.points_mm[seen], self.classes[seen]
+        return View(points_mm, self.centre_mm, classes, *_find_bases(points_mm, classes), self.uptake, self.layer)
 
     def soften(self) -> "View":
         """Fewer points of a more blurred uptake, which pull from further away."""
@@ -293,16 +301,29 @@ def _list_away(centre_mm: Floats) -> list[Affine]:
     return shifts + [_turn(centre_mm, tuple(_AWAY_DEG * one for one in axis)) for axis in axes]
 
 
-def _measure_mirror(view: View, soft: View, own: Affine, own_left: float) -> float:
+def _measure_mirror(view: View, own: Affine) -> float:
     """How much worse the best fit of the mirror image is: positive for the patient's uptake the right way round."""
     mirrored = own @ _move_about(view.centre_mm, np.diag([-1.0, 1.0, 1.0]), np.zeros(3))
+    # Beyond its border the uptake has no values of its own, so whichever pose reaches further there would seem to lose.
+    seen = view.find_seen(mirrored, _MARGIN_MM)
+    if seen.sum() < _LEAST_POINTS:
+        return math.nan
+    view = view.keep(seen)
+    there = _climb_mirrored(view, mirrored)
+    seen = view.find_seen(there) & view.find_seen(own)
+    if seen.sum() < _LEAST_POINTS:
+        return math.nan
+    view = view.keep(seen)
+    return _log_ratio(climb(view, there)[1], climb(view, own)[1])
+
+
+def _climb_mirrored(view: View, mirrored: Affine) -> Affine:
+    """Where the mirror image fits best, from several turns of the pose ``mirrored``."""
     # A head may lie askew, so that its plane of symmetry is not the scanner's.
     turns = itertools.product((0.0,), _MIRROR_TURNS_DEG, _MIRROR_TURNS_DEG)
+    soft = view.soften()
     ends = sorted((climb(soft, mirrored @ _turn(view.centre_mm, turn)) for turn in turns), key=lambda end: end[1])
-    there, left = min((climb(view, pose) for pose, _ in ends[:2]), key=lambda end: end[1])
-    if find_inside(view.points_mm, there, view.uptake.grid).mean() < _LEAST_MIRRORED:
-        return math.nan
-    return _log_ratio(left, own_left)
+    return min((climb(view, pose) for pose, _ in ends[:2]), key=lambda end: end[1])[0]
 
 
 def _log_ratio(left: float, reference: float) -> float:

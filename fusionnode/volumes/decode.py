@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.encaps import get_frame
 from pydicom.pixels.utils import pixel_array
-from pydicom.uid import UID
+from pydicom.uid import UID, JPEGBaseline8Bit, JPEGExtended12Bit, RLELossless
 
 from fusionnode.errors import DatasetUnreadable, SeriesUnsupported
 from fusionnode.volumes.codestream import read_extent
@@ -17,6 +17,9 @@ MAX_FRAME_BYTES = 1 << 28
 MAX_OBJECT_BYTES = 1 << 30
 MAX_COMPRESSION = 20_000
 """An all-black frame in JPEG 2000 shrinks by a few thousand; a file claiming more than this is a bomb."""
+
+# GDCM, which pydicom prefers, ends the whole process on some damaged frames; Pillow raises.
+_DECODED_BY_PILLOW = (JPEGBaseline8Bit, JPEGExtended12Bit)
 
 # What pydicom and its decoders raise on malformed data; a shortage of memory is not among them.
 _DECODER_ERRORS = (
@@ -63,7 +66,9 @@ def decode_frame(ds: Dataset, frame_number: int | None) -> NDArray[np.integer]:
     """
     try:
         _check_codestream(ds, (frame_number or 1) - 1)
-        stored: NDArray[np.integer] = pixel_array(ds, index=None if frame_number is None else frame_number - 1)
+        plugin = "pillow" if _find_syntax(ds) in _DECODED_BY_PILLOW else ""
+        index = None if frame_number is None else frame_number - 1
+        stored: NDArray[np.integer] = pixel_array(ds, index=index, decoding_plugin=plugin)
     except _DECODER_ERRORS as cause:
         raise _make_unreadable(ds, f"cannot be decoded from transfer syntax {_tell_syntax(ds)}") from cause
     if stored.shape != (ds.Rows, ds.Columns) or stored.dtype.kind not in "iu":
@@ -87,10 +92,13 @@ def _check_size(ds: Dataset) -> None:
 
 
 def _check_codestream(ds: Dataset, index: int) -> None:
-    if not _find_syntax(ds).is_encapsulated:
+    syntax = _find_syntax(ds)
+    if not syntax.is_encapsulated or syntax == RLELossless:  # RLE has no size of its own to state
         return
     extent = read_extent(get_frame(ds.PixelData, index, number_of_frames=count_frames(ds)))
-    if extent not in (None, (ds.Rows, ds.Columns)):
+    if extent is None:
+        raise _make_unreadable(ds, f"has a frame of {_tell_syntax(ds)} that does not say its size")
+    if extent != (ds.Rows, ds.Columns):
         raise _make_unreadable(ds, f"holds {extent} pixels where {(ds.Rows, ds.Columns)} are claimed")
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from pydicom import Dataset
 from pydicom.datadict import keyword_for_tag
+from pydicom.valuerep import format_number_as_ds
 
 from fusionnode.errors import DatasetUnreadable
 from fusionnode.volumes.planes import Marks, Plane, count_frames, find_source, make_plane, read_numbers, spell_value
@@ -99,7 +100,9 @@ def _map_to_real_world(place: Dataset, groups: _Groups) -> str:
         slope, intercept = (read_numbers(mapping, f"RealWorldValue{name}", 1) for name in ("Slope", "Intercept"))
         codes = mapping.get("MeasurementUnitsCodeSequence") or [Dataset()]
         if slope and intercept:
-            place.RescaleSlope, place.RescaleIntercept = repr(slope[0])[:16], repr(intercept[0])[:16]
+            place.RescaleSlope, place.RescaleIntercept = (
+                format_number_as_ds(number[0]) for number in (slope, intercept)
+            )
             code = str(codes[0].get("CodeValue", ""))
             return _UNITS.get(code, code)
     return ""

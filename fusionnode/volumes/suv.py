@@ -6,7 +6,7 @@ Follows the idea of the QIBA vendor-neutral SUV pseudo-code; whatever is doubtfu
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 
 from pydicom import Dataset
 from pydicom.uid import EnhancedPETImageStorage
@@ -47,7 +47,8 @@ def measure_suv(datasets: Sequence[Dataset]) -> SuvFactor:
 
     Weight, dose, half-life and injection must be the same in all data sets; the earliest acquisition counts. Where
     classic slices state the decay factor they were given, it must fit the frame's time within the series. An enhanced
-    object names the moment of correction itself (PS3.3 C.8.22.4).
+    object names the moment of correction itself (PS3.3 C.8.22.4). Moments that state an offset from UTC are compared by
+    it; those that do not have the object's Timezone Offset From UTC (PS3.3 C.12.1.1.8).
     """
     try:
         return _measure(datasets)
@@ -55,6 +56,8 @@ def measure_suv(datasets: Sequence[Dataset]) -> SuvFactor:
         return SuvFactor(None, str(doubt))
     except DatasetUnreadable as unreadable:
         return SuvFactor(None, f"{unreadable.facts['keyword']} is no number")
+    except OverflowError:
+        return SuvFactor(None, "a date lies outside the calendar")
 
 
 def _measure(datasets: Sequence[Dataset]) -> SuvFactor:
@@ -75,7 +78,7 @@ def _measure(datasets: Sequence[Dataset]) -> SuvFactor:
             raise _Doubt(f"DecayCorrection is {correction}, neither START nor ADMIN")
         _demand_plausible_decay(datasets, half_life_seconds)
         corrected_to, note = _find_scan_start(datasets)
-    waited_seconds = (corrected_to - _find_injection(drug, corrected_to)).total_seconds()
+    waited_seconds = (corrected_to - _find_injection(drug, corrected_to, _find_zone(ds))).total_seconds()
     half_lives = max(waited_seconds, 0.0) / half_life_seconds
     if half_lives > MAX_HALF_LIVES:
         raise _Doubt(f"the scan began {half_lives:.1f} half-lives after the injection")
@@ -88,7 +91,7 @@ def _is_enhanced(ds: Dataset) -> bool:
 
 def _demand_agreement(datasets: Sequence[Dataset]) -> None:
     """All slices must tell of one patient's weight and one injection."""
-    for keyword in ("PatientWeight", "DecayCorrection", "CorrectedImage"):
+    for keyword in ("PatientWeight", "DecayCorrection", "CorrectedImage", "TimezoneOffsetFromUTC"):
         if len({str(ds.get(keyword)) for ds in datasets}) > 1:
             raise _Doubt(f"the slices differ in {keyword}")
     drugs = [(ds.get("RadiopharmaceuticalInformationSequence") or [Dataset()])[0] for ds in datasets]
@@ -119,7 +122,7 @@ def _demand_plausible_decay(datasets: Sequence[Dataset], half_life_seconds: floa
 
 
 def _find_stated_correction(ds: Dataset) -> datetime:
-    corrected_to = _read_moment(ds, "DecayCorrectionDateTime")
+    corrected_to = _read_moment(ds, "DecayCorrectionDateTime", _find_zone(ds))
     if corrected_to is None:
         raise _Doubt("DecayCorrectionDateTime is missing")
     return corrected_to
@@ -156,8 +159,9 @@ def _demand_within(ds: Dataset, keyword: str, bounds: tuple[float, float]) -> fl
 
 def _find_scan_start(datasets: Sequence[Dataset]) -> tuple[datetime, str]:
     """When the values are decay-corrected to: the series' start, unless it was stamped after the acquisition."""
-    series = _join(datasets[0], "SeriesDate", "SeriesTime")
-    acquired = [_join(ds, "AcquisitionDate", "AcquisitionTime") for ds in datasets]
+    zone = _find_zone(datasets[0])
+    series = _join(datasets[0], "SeriesDate", "SeriesTime", zone)
+    acquired = [_join(ds, "AcquisitionDate", "AcquisitionTime", zone) for ds in datasets]
     begun = min((moment for moment in acquired if moment is not None), default=None)
     if series is not None and (begun is None or series <= begun):
         return series, ""
@@ -166,32 +170,54 @@ def _find_scan_start(datasets: Sequence[Dataset]) -> tuple[datetime, str]:
     return begun, "SUV uses the earliest acquisition time, because the series time is later or missing."
 
 
-def _find_injection(drug: Dataset, scanned: datetime) -> datetime:
-    injected = _read_moment(drug, "RadiopharmaceuticalStartDateTime")
+def _find_injection(drug: Dataset, scanned: datetime, zone: tzinfo | None) -> datetime:
+    injected = _read_moment(drug, "RadiopharmaceuticalStartDateTime", zone)
     if injected is None:
-        clock = _join(drug, None, "RadiopharmaceuticalStartTime", on=scanned)
-        if clock is None:
-            raise _Doubt("RadiopharmaceuticalStartTime is missing")
-        # Only a time of day: an injection later than the scan was before midnight.
-        injected = clock if clock <= scanned + _TOLERATED_LEAD else clock - timedelta(days=1)
+        injected = _find_last_time_of_day(drug, scanned, zone)
+    _demand_comparable(injected, scanned)
     if injected > scanned + _TOLERATED_LEAD:
         raise _Doubt("the injection is dated after the scan")
     return injected
 
 
-def _join(ds: Dataset, date_keyword: str | None, time_keyword: str, on: datetime | None = None) -> datetime | None:
+def _find_last_time_of_day(drug: Dataset, scanned: datetime, zone: tzinfo | None) -> datetime:
+    """The injection where only its time of day is known: one later than the scan was before midnight."""
+    on = scanned.astimezone(zone) if scanned.tzinfo and zone else scanned
+    clock = _join(drug, None, "RadiopharmaceuticalStartTime", zone, on)
+    if clock is None:
+        raise _Doubt("RadiopharmaceuticalStartTime is missing")
+    _demand_comparable(clock, scanned)
+    return clock if clock <= scanned + _TOLERATED_LEAD else clock - timedelta(days=1)
+
+
+def _demand_comparable(injected: datetime, scanned: datetime) -> None:
+    if (injected.tzinfo is None) != (scanned.tzinfo is None):
+        known, unknown = ("scan", "injection") if scanned.tzinfo else ("injection", "scan")
+        raise _Doubt(f"the time of the {known} states its offset from UTC, that of the {unknown} has none")
+
+
+def _find_zone(ds: Dataset) -> tzinfo | None:
+    """What the object's dates and times are local to; None where it does not say so, or not readably."""
+    try:
+        return datetime.strptime(str(ds.get("TimezoneOffsetFromUTC") or "").strip(), "%z").tzinfo
+    except ValueError:
+        return None
+
+
+def _join(
+    ds: Dataset, date_keyword: str | None, time_keyword: str, zone: tzinfo | None, on: datetime | None = None
+) -> datetime | None:
     try:
         clock = TM(ds.get(time_keyword) or None)
         day = on.date() if on else DA(ds.get(date_keyword or "") or None)
     except (TypeError, ValueError) as cause:
         raise _Doubt(f"{time_keyword} or its date is malformed") from cause
-    return datetime.combine(day, clock) if day and clock else None
+    return datetime.combine(day, clock, zone) if day and clock else None
 
 
-def _read_moment(ds: Dataset, keyword: str) -> datetime | None:
+def _read_moment(ds: Dataset, keyword: str, zone: tzinfo | None) -> datetime | None:
     try:
         moment = DT(ds.get(keyword) or None)
     except (TypeError, ValueError) as cause:
         raise _Doubt(f"{keyword} is malformed") from cause
-    # Offsets from UTC are dropped: the scan's own times carry none, and both come from one scanner.
-    return datetime.combine(moment.date(), moment.time()) if moment else None
+    return datetime.combine(moment.date(), moment.time(), moment.tzinfo or zone) if moment else None

@@ -21,8 +21,9 @@ class Verdict:
 def judge_error(error: Exception, job: Job, step: Step, now: datetime, settings: WorkSettings) -> Verdict:
     """Return what ``error`` means for ``job``.
 
-    Refused is final. Unavailable, which being short of memory is too, waits, doubling from ``retry_seconds`` up to ``retry_cap_seconds``, until the
-    step has used up its attempts. Misconfigured and defects fail at once: trying again would not help.
+    Refused is final. Unavailable waits, and so does a want of memory, doubling from ``retry_seconds`` up to
+    ``retry_cap_seconds``, until the step has used up its attempts. Misconfigured and defects fail at once: trying again
+    would not help.
     """
     if isinstance(error, Refused):
         return Verdict(JobEvent.REFUSED)

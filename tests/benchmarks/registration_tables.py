@@ -14,13 +14,16 @@ Row = dict[str, Any]
 
 def print_tables(rows: list[Row]) -> None:
     """Print accuracy and cost, capture range, and repeatability, each method beside the others."""
-    methods = [method for method in ORDER if any(row["method"] == method for row in rows)]
     loads = [row["load"] for row in rows] or [0.0]
     print(f"\nload while registering: median {statistics.median(loads):.1f}, highest {max(loads):.1f}")
     for title, prefix in (("Simulated pairs", "pair/"), ("Plain FDG PETs of one T1", "aim/")):
-        _print_accuracy(title, [row for row in rows if row["task"].startswith(prefix)], methods)
-    _print_capture([row for row in rows if row["task"].startswith("capture/")], methods)
-    _print_repeatability([row for row in rows if row["task"].startswith("starts/")], methods)
+        _print_accuracy(title, [row for row in rows if row["task"].startswith(prefix)])
+    _print_capture([row for row in rows if row["task"].startswith("capture/")])
+    _print_repeatability([row for row in rows if row["task"].startswith("starts/")])
+
+
+def _list_methods(rows: list[Row]) -> list[str]:
+    return [method for method in ORDER if any(row["method"] == method for row in rows)]
 
 
 def _error_mm(row: Row) -> float:
@@ -35,8 +38,9 @@ def _carry(matrix: list[list[float]], row: Row) -> NDArray[np.float64]:
     return np.asarray(np.asarray(row["points_mm"]) @ transform[:3, :3].T + transform[:3, 3])
 
 
-def _print_accuracy(title: str, rows: list[Row], methods: list[str]) -> None:
-    if not rows:
+def _print_accuracy(title: str, rows: list[Row]) -> None:
+    methods = _list_methods(rows)
+    if not methods:
         return
     errors = {(row["task"], row["method"]): _error_mm(row) for row in rows}
     tasks = sorted({row["task"] for row in rows})
@@ -76,8 +80,9 @@ def _median(rows: list[Row], method: str, figure: str) -> float:
     return float(statistics.median([row[figure] for row in rows if row["method"] == method and figure in row] or [0.0]))
 
 
-def _print_capture(rows: list[Row], methods: list[str]) -> None:
-    if not rows:
+def _print_capture(rows: list[Row]) -> None:
+    methods = _list_methods(rows)
+    if not methods:
         return
     print(f"\nBelow 2 mm by start distance\n\n| start | {' | '.join(methods)} |\n|---|{'---|' * len(methods)}")
     for distance in dict.fromkeys(row["task"].split("/")[1] for row in rows):
@@ -86,9 +91,10 @@ def _print_capture(rows: list[Row], methods: list[str]) -> None:
         print(f"| {distance} | {' | '.join(counts)} |")
 
 
-def _print_repeatability(rows: list[Row], methods: list[str]) -> None:
-    """From random starts: how far the answers carry the head's points from where they do on average."""
-    if not rows:
+def _print_repeatability(rows: list[Row]) -> None:
+    """From random starts: mean distance of the head's points from where they are carried in the middle of all runs."""
+    methods = _list_methods(rows)
+    if not methods:
         return
     print(f"\nSpread over random starts, mm: median, greatest (starts)\n\n| pair | {' | '.join(methods)} |")
     print(f"|---|{'---|' * len(methods)}")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fusionnode.domain.series import InstanceHeader
-from fusionnode.pairing.layout import LayoutKind, judge_layout
+from fusionnode.pairing.layout import LayoutKind, count_places, judge_layout
 from tests.support.series_headers import AXIAL, Stack, make_series
 
 
@@ -119,3 +119,26 @@ def test_a_stray_slice_far_away_ends_in_a_bounded_list() -> None:
     assert layout.kind is LayoutKind.GAP
     assert len(layout.missing_mm) <= 4096
     assert len(layout.words) < 300
+
+
+@given(slices=st.integers(1, 20), copies=st.integers(1, 4), seed=st.integers(0, 99))
+def test_copies_at_one_position_count_once(slices: int, copies: int, seed: int) -> None:
+    instances = slices_of(slices=slices) * copies
+    random.Random(seed).shuffle(instances)
+    assert count_places(instances) == slices
+
+
+def test_slices_of_two_orientations_count_apart() -> None:
+    coronal = slices_of(slices=5, orientation=(1.0, 0.0, 0.0, 0.0, 0.0, -1.0))
+    # They are stacked along z, which lies within a coronal plane: one plane in five pieces.
+    assert count_places(slices_of(slices=7) + coronal) == 7 + 1
+
+
+@pytest.mark.parametrize(
+    "geometry", [{"position_mm": None}, {"orientation": None}, {"position_mm": (0.0, 0.0, float("nan"))}, {"frames": 3}]
+)
+def test_what_states_no_position_of_its_own_counts_by_its_frames(geometry: dict[str, object]) -> None:
+    instances = slices_of(slices=4)
+    blind = [replace(one, **geometry) for one in instances[:2]]  # type: ignore[arg-type]
+    assert count_places([*instances[2:], *blind]) == 2 + sum(one.frames for one in blind)
+    assert count_places([]) == 0

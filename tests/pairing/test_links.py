@@ -49,18 +49,34 @@ def join(fixed: Candidate, moving: Candidate, *crowd: PatientIdentity) -> Bond |
 
 
 def test_a_shared_frame_is_trusted_before_all_else() -> None:
-    moving = candidate("PT", Scan(study="other", acquired_at=None), BodyPartExamined="KNEE")
+    moving = candidate("PT", Scan(study="other", acquired_at=NOON + timedelta(hours=2)), BodyPartExamined="KNEE")
     assert isinstance(bond := join(candidate("MR"), moving), Bond)
     assert bond.link is Link.FRAME
 
 
-@pytest.mark.parametrize(("days", "study", "joined"), [(1, "other", True), (31, "other", False), (31, "study-1", True)])
-def test_a_frame_that_spans_weeks_is_no_hybrid_scan(days: int, study: str, joined: bool) -> None:
+@pytest.mark.parametrize(
+    ("days", "study", "joined"),
+    [(1, "other", True), (1.01, "other", False), (5, "other", False), (31, "study-1", True)],
+)
+def test_a_frame_that_spans_more_than_a_day_is_no_hybrid_scan(days: float, study: str, joined: bool) -> None:
     moving = candidate("PT", Scan(study=study, acquired_at=NOON + timedelta(days=days)))
     joint = join(candidate("MR"), moving)
     assert isinstance(joint, Bond) == joined
     if isinstance(joint, Bond):
         assert (joint.link, joint.days) == (Link.FRAME, days)
+    else:
+        assert "the frame of reference is shared across studies" in joint.words
+
+
+@pytest.mark.parametrize(("study", "joined"), [("other", False), ("study-1", True)])
+@pytest.mark.parametrize("undated", ["MR", "PT"])
+def test_an_undated_frame_is_trusted_within_one_study_only(undated: str, study: str, joined: bool) -> None:
+    moments = {name: None if name == undated else NOON for name in ("MR", "PT")}
+    fixed = candidate("MR", Scan(acquired_at=moments["MR"]))
+    joint = join(fixed, candidate("PT", Scan(study=study, acquired_at=moments["PT"])))
+    assert isinstance(joint, Bond) == joined
+    if isinstance(joint, Obstacle):
+        assert "states no date" in joint.words
 
 
 def test_days_cost_and_never_more_than_the_link_is_worth() -> None:

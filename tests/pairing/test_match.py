@@ -207,6 +207,17 @@ def test_the_better_mri_wins_and_the_loser_is_told(winner: Series, loser: Series
     assert winner.key.series_instance_uid in reason_for(matching, loser)
 
 
+def test_a_dynamic_series_wins_nothing_by_its_time_points() -> None:
+    still, part = mr("still", slices=20), mr("dynamic", slices=10)
+    copies = tuple(
+        replace(one, sop_instance_uid=f"{one.sop_instance_uid}.{time}") for one in part.instances for time in range(8)
+    )
+    dynamic = replace(part, instances=copies)
+    matching = match(dynamic, still, pt("pet"))
+    assert [pair.fixed for pair in matching.pairs] == [still.key]
+    assert "20 to 10 slices" in reason_for(matching, dynamic)
+
+
 def test_the_nearest_day_wins_between_equals() -> None:
     far, near = mr("far", replace(LATER, acquired_at=NOON + timedelta(days=20))), mr("near", LATER)
     assert [pair.fixed for pair in match(far, near, pt("pet")).pairs] == [near.key]

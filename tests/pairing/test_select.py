@@ -195,6 +195,99 @@ def test_both_shipped_pipelines_choose_the_mri_alike() -> None:
     assert SHIPPED[0].fixed == SHIPPED[1].fixed
 
 
+@pytest.mark.parametrize("pipeline", SHIPPED, ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "description",
+    [
+        "gre_field_mapping",
+        "ep2d_diff_3scan_trace",
+        "resolve_3scan_trace_tra",
+        "ax diffusion",
+        "ep2d_tracew",
+        "relCBF",
+        "rCBV",
+        "CBF",
+        "eADC",
+        "ADC",
+        "FA_color",
+        "ColFA",
+        "dti FA",
+        "B1map",
+        "b0 map",
+        "t1_map",
+        "T2*_map",
+        "T2 star map",
+        "Pha_Images",
+        "swi_pha",
+        "TOF_3D_multi-slab",
+        "3D TOF",
+        "3DTOF",
+        "MinIP",
+    ],
+)
+def test_shipped_rules_refuse_maps_diffusion_and_angiography_by_description(
+    pipeline: Pipeline, description: str
+) -> None:
+    assert "by its description" in explain_unfit(pipeline.fixed, make_series("a", attributes=name_it(description)))
+
+
+@pytest.mark.parametrize("pipeline", SHIPPED, ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "image_type",
+    [
+        "ORIGINAL\\PRIMARY\\DIFFUSION\\NONE\\ND",
+        "DERIVED\\PRIMARY\\MNIP\\ND",
+        "DERIVED\\SECONDARY\\MIN IP",
+        "ORIGINAL\\PRIMARY\\VELOCITY\\NONE",
+        "ORIGINAL\\PRIMARY\\VELOCITY MAP\\V\\PCA",
+    ],
+)
+def test_shipped_rules_refuse_maps_diffusion_and_velocity_by_image_type(pipeline: Pipeline, image_type: str) -> None:
+    attributes = {**name_it("t1_mprage_sag"), "ImageType": image_type}
+    assert "by its Image Type" in explain_unfit(pipeline.fixed, make_series("a", attributes=attributes))
+
+
+@pytest.mark.parametrize("pipeline", SHIPPED, ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "description",
+    [
+        "t1_mprage_sag",
+        "Ax T2 FLAIR",
+        "Sag 3D BRAVO",
+        "t1_vibe_fs",
+        "T2 TSE",
+        "sT1W_3D_TFE",
+        "t1_vibe_FA15",
+        "T1 FA 20",
+        "T1 arterial phase",
+        "T1 post tracer",
+        "T2* GRE",
+        "fast T1",
+        "isotropic T1",
+    ],
+)
+def test_shipped_rules_keep_anatomy(pipeline: Pipeline, description: str) -> None:
+    attributes = {**name_it(description), "ImageType": "ORIGINAL\\PRIMARY\\M\\NORM\\DIS3D"}
+    assert explain_unfit(pipeline.fixed, make_series("a", attributes=attributes)) == ""
+
+
+def test_shipped_rules_keep_a_magnitude_that_shares_its_series_with_the_phase() -> None:
+    magnitude, phase = (
+        make_series("both", attributes={"ImageType": f"ORIGINAL\\PRIMARY\\{kind}\\NORM"}) for kind in ("M", "P")
+    )
+    both = replace(magnitude, instances=(*magnitude.instances, *phase.instances))
+    assert explain_unfit(SHIPPED[0].fixed, both) == ""
+
+
+def name_it(description: str) -> dict[str, str]:
+    return {"SeriesDescription": description}
+
+
+def test_what_can_never_become_a_volume_takes_no_role() -> None:
+    legacy = alter_instances(make_series("old", "PT"), sop_class_uid="1.2.840.10008.5.1.4.1.1.128.1")
+    assert "hold no volume" in explain_unfit(SeriesRule(modality=("PT",)), legacy)
+
+
 def test_a_fused_series_is_never_a_source() -> None:
     ours = alter_instances(make_series("ours"), sop_class_uid=SC_CLASS)
     chosen, ((_, reason),) = select_series(RULE, [ours])

@@ -18,8 +18,10 @@ def test_presets_carry_the_name_they_are_found_by() -> None:
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_levels_get_finer_and_end_with_smaller_steps(name: str) -> None:
-    levels = PRESETS[name].levels
+    levels, finalists = PRESETS[name].levels, PRESETS[name].finalists
     assert levels
+    assert len(finalists) == len(levels)
+    assert list(finalists) == sorted(finalists, reverse=True)
     for coarse, fine in pairwise(levels):
         assert fine.spacing_mm < coarse.spacing_mm
         assert fine.fixed_blur_mm < coarse.fixed_blur_mm

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from fusionnode.domain.grid import Grid
-from fusionnode.domain.motion import MotionQuality, RigidMotion
+from fusionnode.domain.motion import MotionEstimate, MotionMethod, MotionQuality, RigidMotion
 from fusionnode.domain.volume import Volume
 from fusionnode.errors import RegistrationImplausible
+from fusionnode.registration.plausible import require_quality
 from fusionnode.registration.quality import (
     Anatomy,
     compare,
@@ -59,6 +60,34 @@ def _turn_grid(grid: Grid, motion: RigidMotion) -> Grid:
     return Grid.from_axes(grid.shape, origin_mm, pose[:3, :3] @ grid.directions, grid.spacing_mm)
 
 
+def _follow_flip() -> RigidMotion:
+    """The motion that fits the flipped uptake best."""
+    mirror = np.diag([-1.0, 1.0, 1.0, 1.0])
+    there = mirror.copy()
+    there[0, 3] = 2 * _make_moving().grid.centre_mm[0]
+    return RigidMotion(there @ USUAL.moving_from_fixed @ mirror)
+
+
+def _keep_columns(volume: Volume, first: int, count: int) -> Volume:
+    shape = (*volume.grid.shape[:2], count)
+    voxels = volume.voxels[..., first : first + count].copy()
+    return replace(volume, voxels=voxels, grid=volume.grid.cut((0, 0, first), shape))
+
+
+def _judge(motion: RigidMotion, quality: MotionQuality) -> MotionEstimate:
+    estimate = MotionEstimate(
+        motion=motion,
+        method=MotionMethod.REGISTERED,
+        preset="brain-rigid",
+        centre_distance_mm=12.0,
+        overlap=0.8,
+        information=0.4,
+        information_at_start=0.2,
+        iterations=50,
+    )
+    return require_quality(estimate, quality)
+
+
 def test_a_right_motion_has_good_figures_and_the_same_ones_every_time() -> None:
     quality = _measure_usual()
     assert quality.explained > 0.9
@@ -78,11 +107,7 @@ def test_a_wrong_motion_fits_worse_than_its_surroundings(shift_mm: float, turn_d
 
 
 def test_a_mirror_image_changes_the_sign_of_the_margin() -> None:
-    flipped = flip_left_right(_make_moving())
-    mirror = np.diag([-1.0, 1.0, 1.0, 1.0])
-    there = mirror.copy()
-    there[0, 3] = 2 * flipped.grid.centre_mm[0]
-    quality = _measure(RigidMotion(there @ USUAL.moving_from_fixed @ mirror), flipped)
+    quality = _measure(_follow_flip(), flip_left_right(_make_moving()))
     assert quality.mirror_margin == pytest.approx(-_measure_usual().mirror_margin, rel=0.25)
 
 
@@ -132,6 +157,15 @@ def test_where_only_one_side_is_seen_the_mirror_says_nothing() -> None:
     quality = _measure(USUAL, replace(moving, voxels=moving.voxels[..., half].copy(), grid=grid))
     assert quality.explained > 0.8
     assert math.isnan(quality.mirror_margin)
+
+
+@pytest.mark.parametrize("first", [0, 26])
+def test_left_and_right_are_told_where_a_side_is_cut_off(first: int) -> None:
+    right = _measure(USUAL, _keep_columns(_make_moving(), first, 38))
+    assert _judge(USUAL, right).quality is right
+    flipped = _measure(_follow_flip(), _keep_columns(flip_left_right(_make_moving()), first, 38))
+    with pytest.raises(RegistrationImplausible, match="left and right seem to be exchanged"):
+        _judge(_follow_flip(), flipped)
 
 
 def test_no_head_is_refused() -> None:

@@ -1,12 +1,24 @@
+import multiprocessing
 import struct
 import tracemalloc
+from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from pydicom import Dataset, dcmread
 from pydicom.encaps import encapsulate
-from pydicom.uid import JPEG2000Lossless, JPEGExtended12Bit, JPEGLossless, JPEGLSLossless, RLELossless
+from pydicom.uid import (
+    UID,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLSLossless,
+    RLELossless,
+)
 
 from fusionnode.errors import DatasetUnreadable, Refused, SeriesUnsupported
 from fusionnode.volumes.decode import check_pixels, decode_frame
@@ -129,6 +141,74 @@ def test_undecodable_syntax_is_named() -> None:
     ds.file_meta.TransferSyntaxUID = JPEGExtended12Bit
     with pytest.raises(DatasetUnreadable, match=str(JPEGExtended12Bit)):
         _decode(ds)
+
+
+_RAMP = (np.arange(32 * 24) // 4).astype(np.uint8).reshape(32, 24)
+
+
+def _make_jpeg(mode: str = "L") -> bytes:
+    buffer = BytesIO()
+    Image.fromarray(_RAMP).convert(mode).save(buffer, "JPEG", quality=95)
+    return buffer.getvalue()
+
+
+def _wrap_eight_bit(frame: bytes, syntax: UID) -> Dataset:
+    ds = make_mr_series()[0]
+    ds.BitsAllocated = ds.BitsStored = 8
+    ds.HighBit = 7
+    ds.PixelData = encapsulate([frame])
+    ds["PixelData"].VR = "OB"
+    ds.file_meta.TransferSyntaxUID = syntax
+    return ds
+
+
+def _insert_stray_byte(frame: bytes) -> bytes:
+    return frame[:2] + b"A" + frame[2:]
+
+
+def _spoil_huffman_table(frame: bytes) -> bytes:
+    table = frame.index(b"\xff\xc4") + 5
+    return frame[:table] + b"\xff" * 16 + frame[table + 16 :]
+
+
+def _cut_in_half(frame: bytes) -> bytes:
+    return frame[: len(frame) // 2]
+
+
+def _tell_outcome(ds: Dataset) -> None:
+    """Exit with 3 where the object is refused; run in a process of its own, since a decoder may end the process."""
+    try:
+        _decode(ds)
+    except DatasetUnreadable:
+        raise SystemExit(3) from None
+
+
+@pytest.mark.parametrize("syntax", [JPEGBaseline8Bit, JPEGExtended12Bit])
+def test_eight_bit_jpeg_is_decoded(syntax: UID) -> None:
+    found = _decode(_wrap_eight_bit(_make_jpeg(), syntax))
+    assert np.abs(found.astype(int) - _RAMP).max() <= 2
+
+
+@pytest.mark.parametrize("syntax", [JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLSLossless])
+@pytest.mark.parametrize("damage", [_insert_stray_byte, _spoil_huffman_table, _cut_in_half])
+def test_damaged_jpeg_is_refused_and_does_not_end_the_process(damage: Callable[[bytes], bytes], syntax: UID) -> None:
+    ds = _wrap_eight_bit(damage(_make_jpeg()), syntax)
+    process = multiprocessing.get_context("fork").Process(target=_tell_outcome, args=(ds,))
+    process.start()
+    process.join(30)
+    assert process.exitcode == 3
+
+
+@pytest.mark.parametrize("mode", ["RGB", "CMYK"])
+def test_jpeg_with_colour_is_refused_where_one_channel_is_claimed(mode: str) -> None:
+    with pytest.raises(DatasetUnreadable):
+        _decode(_wrap_eight_bit(_make_jpeg(mode), JPEGBaseline8Bit))
+
+
+@pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGLSLossless, JPEGLossless, JPEGBaseline8Bit])
+def test_frame_that_does_not_say_its_size_is_refused_undecoded(syntax: UID) -> None:
+    with pytest.raises(DatasetUnreadable, match="does not say its size"):
+        _decode(_wrap_eight_bit(b"\0" * 500, syntax))
 
 
 @pytest.mark.real_data

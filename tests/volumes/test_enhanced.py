@@ -7,7 +7,7 @@ from pydicom import Dataset, dcmread
 from fusionnode.domain.terms import Unit
 from fusionnode.errors import DatasetUnreadable, GeometryIrregular, SeriesMixed, UnitUnusable
 from fusionnode.volumes.assemble import assemble_volume
-from fusionnode.volumes.enhanced import read_enhanced_planes
+from fusionnode.volumes.enhanced import read_enhanced_pet_planes, read_enhanced_planes
 from tests.support.datasets import OBLIQUE, Layout, make_mr_series, make_pt_series
 from tests.support.enhanced import make_enhanced_mr, make_enhanced_pet
 
@@ -107,6 +107,16 @@ def test_enhanced_pet_is_in_the_unit_of_its_real_world_mapping(code: str, unit: 
     volume = assemble_volume([ds])
     assert volume.unit is unit
     assert len(volume.notes) == notes
+
+
+@pytest.mark.parametrize("slope", [3 / 65535, *(size * 10.0**power for size in (1, -1 / 3) for power in range(-7, 8))])
+def test_slope_of_a_real_world_mapping_keeps_its_size(slope: float) -> None:
+    ds = make_enhanced_pet(make_pt_series(LAYOUT))
+    for frame in ds.PerFrameFunctionalGroupsSequence:
+        mapping = frame.RealWorldValueMappingSequence[0]
+        mapping.RealWorldValueSlope, mapping.RealWorldValueIntercept = slope, slope / 7
+    for plane in read_enhanced_pet_planes(ds):
+        assert (plane.slope, plane.intercept) == pytest.approx((slope, slope / 7), rel=1e-8, abs=0)
 
 
 def test_enhanced_pet_whose_rescale_type_names_a_unit_needs_no_mapping() -> None:

@@ -4,7 +4,7 @@ import pytest
 from pydicom import Dataset
 from pydicom.uid import EnhancedPETImageStorage
 
-from fusionnode.volumes.suv import measure_suv
+from fusionnode.volumes.suv import SuvFactor, measure_suv
 from tests.support.datasets import Layout, Uptake, make_pt_series
 
 LAYOUT = Layout(slices=2, rows=4, columns=4)
@@ -47,9 +47,47 @@ def test_injection_datetime_outranks_the_time_of_day() -> None:
     assert measure_suv(_make(uptake)).factor == pytest.approx(_expect(30 * 60))
 
 
-def test_offset_of_the_injection_datetime_is_no_obstacle() -> None:
-    uptake = Uptake(injection_datetime="20240305093200.00+0100")
-    assert measure_suv(_make(uptake)).factor == pytest.approx(_expect(30 * 60))
+def _set_offset(datasets: list[Dataset], offset: str) -> list[Dataset]:
+    for ds in datasets:
+        ds.TimezoneOffsetFromUTC = offset
+    return datasets
+
+
+@pytest.mark.parametrize(
+    ("injected", "offset"),
+    [
+        ("20240305093200.00", ""),
+        ("20240305093200.00", "+0100"),
+        ("20240305093200.00", "unknown"),
+        ("20240305093200.00+0100", "+0100"),
+        ("20240305083200.00+0000", "+0100"),
+        ("20240305143200.00+0000", "-0500"),
+        ("20240304223200.00-1000", "+0100"),
+    ],
+)
+def test_one_instant_of_injection_is_one_factor_whatever_its_offset(injected: str, offset: str) -> None:
+    datasets = _set_offset(_make(Uptake(injection_datetime=injected)), offset)
+    assert measure_suv(datasets).factor == pytest.approx(_expect(30 * 60))
+
+
+@pytest.mark.parametrize("offset", ["", "unknown", "+2500"])
+def test_offset_on_the_injection_alone_leaves_the_unit(offset: str) -> None:
+    found = measure_suv(_set_offset(_make(Uptake(injection_datetime="20240305093200.00+0100")), offset))
+    assert found.factor is None
+    assert "offset from UTC" in found.note
+
+
+def test_dates_at_the_edge_of_the_calendar_leave_the_unit() -> None:
+    ds = _make_enhanced(DecayCorrectionDateTime="00010101000000+0100", TimezoneOffsetFromUTC="+0000")
+    ds.RadiopharmaceuticalInformationSequence[0].RadiopharmaceuticalStartDateTime = ""
+    assert measure_suv([ds]) == SuvFactor(None, "a date lies outside the calendar")
+
+
+def test_slices_of_two_time_zones_leave_the_unit() -> None:
+    datasets = _set_offset(_make(Uptake()), "+0100")
+    datasets[1].TimezoneOffsetFromUTC = "+0200"
+    found = measure_suv(datasets)
+    assert (found.factor, found.note) == (None, "the slices differ in TimezoneOffsetFromUTC")
 
 
 def test_series_stamped_after_the_scan_uses_the_earliest_acquisition_and_says_so() -> None:
@@ -160,6 +198,30 @@ def test_enhanced_object_names_the_moment_it_was_corrected_to() -> None:
     assert measure_suv([_make_enhanced()]).factor == pytest.approx(_expect(45 * 60))
     injected = _make_enhanced(DecayCorrectionDateTime="20240305091700.00")
     assert measure_suv([injected]).factor == pytest.approx(_expect(0))
+
+
+@pytest.mark.parametrize(
+    ("corrected", "injected", "offset"),
+    [
+        ("20240305100200+0100", "20240305081700+0000", ""),
+        ("20240305090200+0000", "20240305091700", "+0100"),
+        ("20240305100200", "20240305081700+0000", "+0100"),
+        ("20240305090200+0000", "", "+0100"),
+    ],
+)
+def test_enhanced_moments_are_compared_in_one_time_zone(corrected: str, injected: str, offset: str) -> None:
+    ds = _make_enhanced(DecayCorrectionDateTime=corrected, TimezoneOffsetFromUTC=offset)
+    ds.RadiopharmaceuticalInformationSequence[0].RadiopharmaceuticalStartDateTime = injected
+    assert measure_suv([ds]).factor == pytest.approx(_expect(45 * 60))
+
+
+@pytest.mark.parametrize("injected", ["20240305091700", ""])
+def test_enhanced_object_with_one_offset_alone_leaves_the_unit(injected: str) -> None:
+    ds = _make_enhanced(DecayCorrectionDateTime="20240305100200+0100")
+    ds.RadiopharmaceuticalInformationSequence[0].RadiopharmaceuticalStartDateTime = injected
+    found = measure_suv([ds])
+    assert found.factor is None
+    assert "offset from UTC" in found.note
 
 
 @pytest.mark.parametrize(
