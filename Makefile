@@ -11,9 +11,11 @@ demo: $(STAMP)
 	$(BIN)/fusionnode demo --out demo-out
 
 # Where the services may not be installed, the tests that need them are skipped and listed; in CI that is a failure.
+# Two processes share out whole files; WORKERS=0 runs all in one, which a debugger needs.
+WORKERS ?= 2
 test: $(STAMP)
 	@deploy/install-services.sh || [ -z "$$CI" ]
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 check: lint types layers test
 

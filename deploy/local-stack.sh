@@ -92,7 +92,11 @@ case "$action" in
         for one in "${everything[@]}"; do
             is_running "$(cat "$state/$one.pid")" || { echo "local-stack: $one ended; see $state/$one.log" >&2; exit 1; }
         done ;;
-    down) for one in send fuse prepare sweep listen redis postgres; do stop_one "$one"; done ;;
+    down)
+        # Each takes some seconds to end what it is doing; what all of them need ends last.
+        for one in send fuse prepare sweep listen; do stop_one "$one" & done
+        wait
+        for one in redis postgres; do stop_one "$one"; done ;;
     start) start_one "$name" ;;
     stop) stop_one "$name" ;;
     *) usage ;;

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from fusionnode import __version__
+from fusionnode.batch.command import batch
 from fusionnode.domain.terms import Step
 from fusionnode.errors import FusionNodeError, Misconfigured
 from fusionnode.logs import configure_logging
@@ -217,7 +218,7 @@ def jobs(site: Site = None, as_json: AsJson = False) -> None:
         return
     table = Table("job", "state", "pipeline", "made", "stored", "reason")
     for fact in facts:
-        stored = f"{fact['stored']}/{fact['owed']}"
+        stored = "\n".join(_tell_destination(one) for one in fact["destinations"])
         table.add_row(fact["id"], fact["state"], fact["pipeline"], fact["moment"], stored, fact["reason"])
     _out.print(table)
 
@@ -265,6 +266,20 @@ def retry(job: Annotated[str, typer.Argument(help="Job id, from `fusionnode jobs
 
 
 @app.command()
+def resend(
+    job: Annotated[str, typer.Argument(help="Job id, from `fusionnode jobs`.")],
+    destination: Annotated[str, typer.Option(help="Only to this one.")] = "",
+    everything: Annotated[bool, typer.Option("--all", help="Also what is stored already.")] = False,
+    site: Site = None,
+) -> None:
+    """Send again what a job published: what is outstanding, or all of it; also after it was given up."""
+    from fusionnode.worker.jobs import resend_job
+
+    owed = resend_job(load_settings(site), job, destination, everything=everything)
+    _out.print(f"{owed} instances of {job} are to be sent")
+
+
+@app.command()
 def check(paths: Annotated[list[Path], typer.Argument(help="Pipeline files, folders of them, or site files.")]) -> None:
     """Say everything that is wrong with pipeline and site files."""
     from fusionnode.check import check_paths
@@ -309,6 +324,9 @@ def reindex(site: Site = None) -> None:
     _out.print(f"{reindex_spool(load_settings(site))} instances in the ledger")
 
 
+app.command()(batch)
+
+
 def main() -> None:
     """Run the command line: 0 done, 1 refused or failed, 2 wrong usage or installation."""
     try:
@@ -317,6 +335,13 @@ def main() -> None:
         _err.print(f"[red]{error.code}[/]: ", end="")
         _err.print(str(error), markup=False, highlight=False, soft_wrap=True)
         sys.exit(2 if isinstance(error, Misconfigured) else 1)
+
+
+def _tell_destination(fact: dict[str, Any]) -> str:
+    """One line per destination: how much it has, and whether it goes on."""
+    committed = f", {fact['committed']} committed" if fact["requests"] or fact["committed"] else ""
+    ended = ", given up" if fact["dead"] else f", try {fact['attempts'] + 1} to come" if fact["attempts"] else ""
+    return f"{fact['name']}: {fact['stored']}/{fact['owed']}{committed}{ended}"
 
 
 def _split(names: str) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from fusionnode import __version__
 from fusionnode.errors import FusionNodeError
-from fusionnode.settings import Settings
+from fusionnode.settings import Settings, WebDestinationSettings
 from fusionnode.wiring import build_sender, load_pipelines, open_spool
 
 _LIBRARIES = ("pydicom", "pynetdicom", "SimpleITK", "highdicom", "torch", "numpy", "celery", "redis", "SQLAlchemy")
@@ -95,9 +95,11 @@ def _probe_broker(settings: Settings) -> str:
 
 
 def _probe_destination(settings: Settings, name: str) -> str:
-    build_sender(settings).echo(name)
+    answer = build_sender(settings).echo(name)
     one = settings.destinations[name]
-    return f"{one.ae_title} at {one.host}:{one.port} answers C-ECHO"
+    if isinstance(one, WebDestinationSettings):
+        return f"{one.url} answers {answer}"
+    return f"{one.ae_title} at {one.host}:{one.port} answers C-ECHO{' over TLS' if one.tls else ''}"
 
 
 def _examine_reach(settings: Settings) -> Finding:

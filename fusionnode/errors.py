@@ -9,11 +9,13 @@
     │   ├── PairingRefused, RegistrationImplausible, OverlapInsufficient
     │   ├── CaptureInvalid
     │   ├── TransitionForbidden, JobUnknown, SeriesUnknown, OutputOccupied
-    │   └── PicturesUnusable
+    │   └── PicturesUnusable, ListInvalid
     ├── Unavailable       the world is not ready; retried with back-off
     │   ├── SpoolFull, SpoolFileMissing, SpoolUnreadable
+    │   ├── DecoderUnavailable
     │   ├── LeaseLost, LedgerUnavailable
-    │   └── DestinationUnreachable, DeliveryIncomplete
+    │   ├── DestinationUnreachable, DeliveryIncomplete, CommitmentRefused, DeliveryUncommitted
+    │   └── ArchiveUnreachable, RetrievalIncomplete
     └── Misconfigured     stop at start-up and say what to change
         ├── SettingsInvalid, PipelineInvalid
         └── ModelUnknown, ModelUnavailable (WeightsMissing, WeightsAltered), LedgerOutdated
@@ -116,6 +118,10 @@ class PicturesUnusable(Refused):
     """A folder of pictures is not laid out in pairs, or one of its pictures cannot be measured."""
 
 
+class ListInvalid(Refused):
+    """A patient list is not the table it should be, or a date range is none."""
+
+
 class Unavailable(FusionNodeError):
     """The world is not ready. Retried with back-off."""
 
@@ -132,6 +138,10 @@ class SpoolUnreadable(Unavailable):
     """Reading from or writing to the spool failed in a way that may pass: a stale handle, an I/O error, no memory."""
 
 
+class DecoderUnavailable(Unavailable):
+    """The process that decodes compressed pixels could not be started, or something other than a frame ended it."""
+
+
 class LeaseLost(Unavailable):
     """Another worker took this step over; whatever this one computed must not be kept."""
 
@@ -146,6 +156,22 @@ class DestinationUnreachable(Unavailable):
 
 class DeliveryIncomplete(Unavailable):
     """A destination took some instances and refused others; only the others are tried again."""
+
+
+class ArchiveUnreachable(Unavailable):
+    """An archive refused, aborted or never answered an association, a query or a retrieval."""
+
+
+class RetrievalIncomplete(Unavailable):
+    """An archive handed over fewer instances than it says it has; what came is kept."""
+
+
+class CommitmentRefused(Unavailable):
+    """A destination answers, but does not take a request for storage commitment."""
+
+
+class DeliveryUncommitted(Unavailable):
+    """A destination took everything and never committed to it."""
 
 
 class Misconfigured(FusionNodeError):

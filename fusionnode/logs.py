@@ -2,14 +2,17 @@
 
 import logging
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 
 _job_id: ContextVar[str] = ContextVar("job_id", default="-")
 
 
-_TALKATIVE = ("pynetdicom", "pydicom", "highdicom")
+_TALKATIVE = ("pynetdicom", "pydicom", "highdicom", "dicomweb_client", "py.warnings")
+_logger = logging.getLogger(__name__)
 
 
 class _LineFilter(logging.Filter):
@@ -23,8 +26,30 @@ class _LineFilter(logging.Filter):
         return not record.name.startswith(_TALKATIVE)
 
 
+class _WarningLog:
+    """Takes the place of `warnings.showwarning`: tells of each place that warned once, and never what it said.
+
+    The DICOM libraries quote the values they warn of, patients' among them, and Python would print that.
+    """
+
+    def __init__(self) -> None:
+        self._told: set[tuple[str, int]] = set()
+
+    def __call__(self, message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object) -> None:
+        if (filename, lineno) in self._told:
+            return
+        self._told.add((filename, lineno))
+        place = "/".join(Path(filename).parts[-2:])
+        _logger.info(
+            "%s at %s:%d; its words may quote patients' data and are left out", category.__name__, place, lineno
+        )
+
+
 def configure_logging(level: int = logging.INFO) -> None:
-    """Send all log lines to standard error, each with the job it belongs to. Safe to call again."""
+    """Send all log lines to standard error, each with the job it belongs to. Safe to call again.
+
+    Python's warnings become log lines without their words.
+    """
     handler = logging.StreamHandler()
     handler.addFilter(_LineFilter())
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s [%(job_id)s] %(name)s: %(message)s"))
@@ -32,6 +57,7 @@ def configure_logging(level: int = logging.INFO) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level)
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    warnings.showwarning = _WarningLog()  # type: ignore[assignment]
 
 
 @contextmanager

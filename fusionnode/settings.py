@@ -3,11 +3,23 @@
 import tomllib
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    SecretStr,
+    StringConstraints,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from fusionnode.errors import SettingsInvalid
@@ -26,16 +38,115 @@ def _check_time_zone(name: str) -> str:
 TimeZone = Annotated[str, AfterValidator(_check_time_zone)]
 
 
+def _check_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("expected http://... or https://...")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("expected no password and no query in it; use `user` and `password_file`")
+    return url.rstrip("/")
+
+
+_FILES = {"ca", "certificate", "key", "password_file"}
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class TlsSettings(_Strict):
+    """Whom to trust and what to show on a secured connection (PEM files).
+
+    Attributes:
+        ca: authorities that may vouch for the peer; left out, those of the host's operating system.
+        certificate, key: this node's own, for a peer that asks for one; the key may be in the certificate's file.
+        check_host: whether the certificate must be made out to the host's name or address.
+    """
+
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    check_host: bool = True
+
+    @model_validator(mode="after")
+    def _check_key(self) -> Self:
+        if self.key and not self.certificate:
+            raise ValueError("a key is of no use without its certificate")
+        return self
+
+
 class DestinationSettings(_Strict):
-    """A DICOM node that takes C-STORE."""
+    """A DICOM node that takes C-STORE.
+
+    Attributes:
+        tls: for DICOM TLS; left out for a plain connection.
+        commitment: whether it offers storage commitment, so that it is asked for.
+    """
 
     ae_title: AeTitle
     host: str
     port: Annotated[int, Field(ge=1, le=65535)]
+    tls: TlsSettings | None = None
+    commitment: bool = False
+
+
+class WebDestinationSettings(_Strict):
+    """A DICOMweb server that takes STOW-RS.
+
+    Attributes:
+        url: below it lies ``/studies``.
+        user, password, password_file: for HTTP Basic authentication; the password from the environment
+            (``FUSIONNODE_DESTINATIONS__NAME__PASSWORD``) or from a file that holds nothing else.
+    """
+
+    url: Annotated[str, AfterValidator(_check_url)]
+    user: str = ""
+    password: SecretStr = SecretStr("")
+    password_file: Path | None = None
+    tls: TlsSettings | None = None
+
+    @model_validator(mode="after")
+    def _check_secrecy(self) -> Self:
+        parts = urlsplit(self.url)
+        if self.tls and parts.scheme != "https":
+            raise ValueError("a tls table needs an https URL")
+        if self.user and parts.scheme != "https" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
+            raise ValueError("a password would go over the network in clear text; use https")
+        return self
+
+
+def _tell_kind(facts: Any) -> str:
+    web = "url" in facts if isinstance(facts, dict) else isinstance(facts, WebDestinationSettings)
+    return "web" if web else "dicom"
+
+
+AnyDestination = Annotated[
+    Annotated[DestinationSettings, Tag("dicom")] | Annotated[WebDestinationSettings, Tag("web")],
+    Discriminator(_tell_kind),
+]
+
+
+class ArchiveSettings(DestinationSettings):
+    """A PACS that answers C-FIND, and C-GET or C-MOVE.
+
+    Attributes:
+        retrieve: ``get`` brings instances over our own association, ``move`` has them sent to a listener of ours.
+        move_to: the AE title under which the archive knows that listener; empty: this node's.
+    """
+
+    commitment: Literal[False] = False
+    retrieve: Literal["get", "move"] = "get"
+    move_to: AeTitle | Literal[""] = ""
+
+
+class WebArchiveSettings(WebDestinationSettings):
+    """A DICOMweb server that answers QIDO-RS and WADO-RS."""
+
+
+AnyArchive = Annotated[
+    Annotated[ArchiveSettings, Tag("dicom")] | Annotated[WebArchiveSettings, Tag("web")],
+    Discriminator(_tell_kind),
+]
 
 
 class SettleSettings(_Strict):
@@ -55,6 +166,8 @@ class WorkSettings(_Strict):
     max_send_attempts: int = Field(default=1000, ge=1)
     retry_seconds: float = Field(default=5, gt=0)
     retry_cap_seconds: float = Field(default=600, gt=0)
+    commitment_seconds: float = Field(default=3600, gt=0)
+    max_commitment_requests: int = Field(default=24, ge=1)
 
 
 class Settings(BaseSettings):
@@ -88,7 +201,8 @@ class Settings(BaseSettings):
     time_zone: TimeZone = ""
     pipelines: Path | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    destinations: dict[str, DestinationSettings] = Field(default_factory=dict)
+    destinations: dict[str, AnyDestination] = Field(default_factory=dict)
+    archives: dict[str, AnyArchive] = Field(default_factory=dict)
     settle: SettleSettings = SettleSettings()
     work: WorkSettings = WorkSettings()
 
@@ -153,4 +267,17 @@ def _read_site(site: Path) -> dict[str, Any]:
     for key in ("spool", "pipelines"):
         if isinstance(facts.get(key), str):
             facts[key] = site.parent / facts[key]
+    for peers in (facts.get("destinations"), facts.get("archives")):
+        for one in peers.values() if isinstance(peers, dict) else ():
+            _anchor_files(one, site.parent)
     return facts
+
+
+def _anchor_files(table: Any, folder: Path) -> None:
+    """Take the files that a destination names from ``folder``, in place; what is no table is told of later."""
+    if not isinstance(table, dict):
+        return
+    for key, value in table.items():
+        if key in _FILES and isinstance(value, str):
+            table[key] = folder / value
+    _anchor_files(table.get("tls"), folder)

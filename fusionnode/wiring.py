@@ -2,27 +2,36 @@
 
 import os
 import socket
+import ssl
 import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fusionnode.delivery.association import Destination
 from fusionnode.delivery.outbox import SpoolOutbox
-from fusionnode.delivery.sender import AssociationSender, Destination
-from fusionnode.errors import PipelineInvalid
-from fusionnode.flow.ports import Ledger, Outbox, PreparedStore, Sender, SeriesSource
+from fusionnode.delivery.router import Router
+from fusionnode.delivery.sender import AssociationSender
+from fusionnode.delivery.stow import StowSender, WebDestination
+from fusionnode.errors import PipelineInvalid, SettingsInvalid
+from fusionnode.flow.ports import Ledger, Outbox, PreparedStore, Reports, Sender, SeriesSource
 from fusionnode.flow.sweep import Sweeper
 from fusionnode.fusion.cards import CARDS, find_card
 from fusionnode.index.header import read_header
 from fusionnode.index.source import SpoolSeriesSource
 from fusionnode.index.store import migrate, open_ledger
 from fusionnode.intake.listener import Listener
+from fusionnode.intake.reports import ReportFolder
 from fusionnode.intake.spool import Spool
 from fusionnode.pairing.settle import SettleTimes
 from fusionnode.pipeline.parse import parse_pipelines
 from fusionnode.pipeline.schema import Pipeline
-from fusionnode.settings import Settings
+from fusionnode.retrieval.archive import Archive
+from fusionnode.retrieval.association import Peer
+from fusionnode.retrieval.dicomweb import WebArchive
+from fusionnode.retrieval.dimse import DimseArchive, Method
+from fusionnode.settings import ArchiveSettings, DestinationSettings, Settings, TlsSettings, WebDestinationSettings
 from fusionnode.workbench.prepared import PreparedFolder
 
 if TYPE_CHECKING:
@@ -41,17 +50,22 @@ class Node:
     prepared: PreparedStore
     outbox: Outbox
     sender: Sender
+    reports: Reports
 
 
-def open_node(settings: Settings) -> Node:
-    """Open spool and ledger, read the pipelines, and put the edges together.
+def open_node(settings: Settings, pipelines: Mapping[str, Pipeline] | None = None) -> Node:
+    """Open spool and ledger, read the pipelines, unless others are given, and put the edges together.
 
     Raises:
         Misconfigured: a pipeline, the spool or the database schema is wrong.
         Unavailable: the database does not answer.
     """
-    pipelines = load_pipelines(settings, known_destinations=settings.destinations)
+    if pipelines is None:
+        pipelines = load_pipelines(settings, known_destinations=settings.destinations)
+    sender = build_sender(settings)
     spool = open_spool(settings)
+    reports = ReportFolder(settings.spool)
+    reports.prepare()
     migrate(settings.ledger_url)
     ledger = open_ledger(settings.ledger_url)
     return Node(
@@ -62,7 +76,8 @@ def open_node(settings: Settings) -> Node:
         source=SpoolSeriesSource(ledger, settings.spool),
         prepared=PreparedFolder(settings.spool),
         outbox=SpoolOutbox(settings.spool),
-        sender=build_sender(settings),
+        sender=sender,
+        reports=reports,
     )
 
 
@@ -88,12 +103,80 @@ def open_spool(settings: Settings) -> Spool:
     return spool
 
 
-def build_sender(settings: Settings) -> AssociationSender:
-    """Return the sender that knows the site's destinations."""
-    destinations = {
-        name: Destination(name, one.ae_title, one.host, one.port) for name, one in settings.destinations.items()
-    }
-    return AssociationSender(settings.spool, destinations, settings.ae_title)
+def build_sender(settings: Settings) -> Router:
+    """Return the sender that knows the site's destinations.
+
+    Raises:
+        SettingsInvalid: a certificate, a key or a password cannot be read.
+    """
+    nodes, servers = {}, {}
+    for name, one in settings.destinations.items():
+        if isinstance(one, DestinationSettings):
+            tls = build_tls(one.tls) if one.tls else None
+            nodes[name] = Destination(name, one.ae_title, one.host, one.port, tls, one.commitment)
+        else:
+            servers[name] = WebDestination(name, one.url, build_tls(one.tls), one.user, _read_password(name, one))
+    reports = ReportFolder(settings.spool)
+    to_nodes = AssociationSender(settings.spool, nodes, settings.ae_title, keep_report=reports.keep_report)
+    to_servers = StowSender(settings.spool, servers)
+    return Router(dict.fromkeys(nodes, to_nodes) | dict.fromkeys(servers, to_servers))
+
+
+def build_archive(settings: Settings, name: str) -> Archive:
+    """Return the archive that the site file calls ``name``.
+
+    Raises:
+        SettingsInvalid: there is none, or a certificate, a key or a password cannot be read.
+    """
+    one = settings.archives.get(name)
+    if one is None:
+        known = ", ".join(sorted(settings.archives)) or "none"
+        raise SettingsInvalid(
+            f"There is no archive {name!r}; known are: {known}.", remedy="Add it to `archives` in the site file."
+        )
+    if isinstance(one, ArchiveSettings):
+        tls = build_tls(one.tls) if one.tls else None
+        peer = Peer(name, one.ae_title, one.host, one.port, settings.ae_title, tls)
+        return DimseArchive(peer, Method(one.retrieve), one.move_to or settings.ae_title)
+    access = (one.user, _read_password(name, one)) if one.user else None
+    return WebArchive(name, one.url, build_tls(one.tls), access)
+
+
+def build_tls(tls: TlsSettings | None) -> ssl.SSLContext:
+    """Return how to secure connections to a peer and verify it: TLS 1.2 or later, as BCP 195 asks.
+
+    Without settings the host's own authorities are trusted and nothing is shown.
+
+    Raises:
+        SettingsInvalid: a file is missing, or holds no certificate or not the right key.
+    """
+    tls = tls or TlsSettings()
+    try:
+        context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=tls.ca)
+        if tls.certificate:
+            # A key under a passphrase would have the service wait for somebody to type it.
+            context.load_cert_chain(tls.certificate, tls.key, password="")
+    except OSError as problem:
+        files = ", ".join(str(path) for path in (tls.ca, tls.certificate, tls.key) if path)
+        raise SettingsInvalid(
+            f"TLS cannot be set up from {files}: {getattr(problem, 'reason', '') or problem.strerror}.",
+            remedy="Name PEM files that this process may read, and a key without passphrase that fits its certificate.",
+        ) from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.check_hostname = tls.check_host
+    return context
+
+
+def _read_password(name: str, destination: WebDestinationSettings) -> str:
+    if destination.password_file is None:
+        return destination.password.get_secret_value()
+    try:
+        return destination.password_file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as problem:
+        raise SettingsInvalid(
+            f"The password of destination {name} cannot be read from {destination.password_file}.",
+            remedy="Let this process read that file.",
+        ) from problem
 
 
 def build_listener(settings: Settings) -> Listener:

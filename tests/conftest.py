@@ -17,6 +17,8 @@ settings.load_profile("fusionnode")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
+_LONGEST = ("system", "demo", "dicom_samples", "registration", "test_cli.py")
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _strict_writing() -> None:
@@ -31,6 +33,16 @@ def real_data() -> Path:
     if not (folder / "README.md").is_file():
         pytest.skip(f"no real imaging data in {folder}; set FUSIONNODE_REAL_DATA")
     return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest goes first, so that of several processes none is left with it at the end."""
+    items.sort(key=_rank)
+
+
+def _rank(item: pytest.Item) -> int:
+    chapter = item.path.relative_to(REPOSITORY / "tests").parts[0]
+    return _LONGEST.index(chapter) if chapter in _LONGEST else len(_LONGEST)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -3,12 +3,18 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.support.datasets import Identity, make_mr_series, make_pt_series
+from fusionnode.domain.job import JobEvent
+from fusionnode.domain.terms import Step
+from fusionnode.settings import load_settings
+from fusionnode.wiring import open_node
+from tests.support.datasets import Identity, Layout, make_mr_series, make_pt_series
 from tests.support.files import write_series
+from tests.support.nodes import MOMENT, publish_objects
 from tests.support.running import FUSIONNODE
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -18,10 +24,19 @@ def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([FUSIONNODE, *arguments], capture_output=True, text=True, check=False, timeout=100)
 
 
+@pytest.fixture(scope="module")
+def new_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site file of a node that was migrated and has received nothing; for commands that change nothing."""
+    site = tmp_path_factory.mktemp("new") / "site.toml"
+    site.write_text('spool = "spool"\n')
+    assert _run("migrate", "--site", str(site)).returncode == 0
+    return site
+
+
 def test_help_names_every_command() -> None:
     text = _run("--help").stdout
-    names = "demo serve listen sweep work fuse evaluate train models "
-    names += "series explain jobs retry check doctor migrate reindex"
+    names = "demo serve listen sweep work fuse batch evaluate train models "
+    names += "series explain jobs retry resend check doctor migrate reindex"
     assert all(name in text for name in names.split())
 
 
@@ -64,31 +79,26 @@ def test_train_of_an_unknown_loss_is_wrong_usage(tmp_path: Path) -> None:
     assert "balanced" in done.stderr
 
 
-def test_retry_of_an_unknown_job_is_told(tmp_path: Path) -> None:
-    site = tmp_path / "site.toml"
-    site.write_text('spool = "spool"\n')
-    assert _run("migrate", "--site", str(site)).returncode == 0
-    done = _run("retry", "no-such-job", "--site", str(site))
+def test_retry_of_an_unknown_job_is_told(new_site: Path) -> None:
+    done = _run("retry", "no-such-job", "--site", str(new_site))
     assert done.returncode == 1
     assert "JobUnknown" in done.stderr
 
 
-def test_jobs_of_a_new_node_are_an_empty_list(tmp_path: Path) -> None:
+def test_looking_makes_nothing(tmp_path: Path) -> None:
     site = tmp_path / "site.toml"
     site.write_text('spool = "spool"\n')
-    untouched = _run("jobs", "--json", "--site", str(site))
-    assert untouched.returncode != 0
-    assert not (tmp_path / "spool").exists(), "looking makes nothing"
-    assert _run("migrate", "--site", str(site)).returncode == 0
-    assert json.loads(_run("jobs", "--json", "--site", str(site)).stdout) == []
+    assert _run("jobs", "--json", "--site", str(site)).returncode != 0
+    assert not (tmp_path / "spool").exists()
+
+
+def test_jobs_of_a_new_node_are_an_empty_list(new_site: Path) -> None:
+    assert json.loads(_run("jobs", "--json", "--site", str(new_site)).stdout) == []
 
 
 @pytest.mark.parametrize(("uid", "code"), [("1.2.3", "SeriesUnknown"), ("Mrs Example", "UidMalformed")])
-def test_explain_of_what_is_not_there_is_told(tmp_path: Path, uid: str, code: str) -> None:
-    site = tmp_path / "site.toml"
-    site.write_text('spool = "spool"\n')
-    assert _run("migrate", "--site", str(site)).returncode == 0
-    done = _run("explain", uid, "--site", str(site))
+def test_explain_of_what_is_not_there_is_told(new_site: Path, uid: str, code: str) -> None:
+    done = _run("explain", uid, "--site", str(new_site))
     assert done.returncode == 1
     assert code in done.stderr
     assert "Traceback" not in done.stderr
@@ -141,11 +151,37 @@ def test_every_unit_in_deploy_starts_a_command_that_exists(command: str) -> None
     assert f"fusionnode {command} " in units
 
 
-def test_light_commands_do_not_load_the_heavy_libraries() -> None:
+def test_light_commands_do_not_load_the_heavy_libraries(new_site: Path) -> None:
+    site = ["--site", str(new_site)]
+    light = [["models"], ["check", "pipelines"], ["jobs", *site], ["series", *site], ["explain", "1.2.3", *site]]
     probe = (
-        "import sys; from fusionnode.cli import app; sys.argv = ['fusionnode', 'check', 'pipelines']; "
-        "app(standalone_mode=False); "
-        "print({'torch', 'SimpleITK', 'celery', 'highdicom'} & set(sys.modules), file=sys.stderr)"
+        "import sys; from fusionnode.cli import app; from fusionnode.errors import SeriesUnknown\n"
+        f"for arguments in {light!r}:\n"
+        "    try:\n"
+        "        app(arguments, standalone_mode=False)\n"
+        "    except SeriesUnknown:\n"
+        "        assert arguments[0] == 'explain'\n"
+        "    print(arguments[0], {'torch', 'SimpleITK', 'celery', 'highdicom'} & set(sys.modules), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", probe], cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    assert done.stderr.strip() == "set()"
+    assert done.stderr.splitlines() == [f"{arguments[0]} set()" for arguments in light]
+
+
+def test_resend_and_jobs_tell_each_destination_s_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    site = tmp_path / "site.toml"
+    site.write_text('spool = "spool"\n[destinations.pacs]\nae_title = "PACS"\nhost = "127.0.0.1"\nport = 1\n')
+    node = open_node(load_settings(site))
+    job = publish_objects(node, make_mr_series(Layout(slices=2, rows=8, columns=8)))
+    sending = node.ledger.claim_job(Step.SEND, MOMENT, 30, "worker")
+    assert sending is not None
+    [account] = node.ledger.list_consignments(job.id)
+    node.ledger.save_consignment(sending, replace(account, dead=True, reason="It was switched off."), MOMENT)
+    node.ledger.advance_job(sending, JobEvent.FAILED, MOMENT)
+    assert "pacs: 0/2, given up" in _run("jobs", "--site", str(site)).stdout
+    told = _run("resend", job.id, "--destination", "pacs", "--site", str(site))
+    assert (told.returncode, told.stdout) == (0, f"2 instances of {job.id} are to be sent\n")
+    assert "given up" not in _run("jobs", "--site", str(site)).stdout
+    refused = _run("resend", job.id, "--destination", "attic", "--site", str(site))
+    assert refused.returncode == 1
+    assert "TransitionForbidden" in refused.stderr

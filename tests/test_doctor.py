@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import pytest
+
 from fusionnode.demo.pacs import StoragePacs
 from fusionnode.doctor import examine
-from fusionnode.settings import Settings
+from fusionnode.settings import Settings, WebDestinationSettings
 from tests.support.nodes import make_settings, open_test_node, storage_pacs
+from tests.support.pacs import find_dicomweb_root, running_orthanc
 
 
 def _findings(settings: Settings) -> dict[str, tuple[bool | None, str]]:
@@ -39,3 +42,11 @@ def test_everything_that_is_ill_is_told_in_one_go(tmp_path: Path) -> None:
 def test_a_node_that_any_host_can_reach_is_remarked_upon(tmp_path: Path) -> None:
     findings = _findings(make_settings(tmp_path, host="0.0.0.0"))
     assert "allow-list" in findings["reach"][1]
+
+
+@pytest.mark.system
+def test_a_dicomweb_server_is_asked_in_its_own_language(tmp_path: Path) -> None:
+    with running_orthanc(tmp_path / "orthanc") as pacs:
+        destinations = {"pacs": WebDestinationSettings(url=find_dicomweb_root(pacs))}
+        findings = _findings(make_settings(tmp_path, destinations=destinations))
+    assert findings["destination pacs"] == (True, f"{find_dicomweb_root(pacs)} answers HTTP 200")

@@ -1,17 +1,26 @@
 """Log lines carry the job, and steps carry their seconds."""
 
 import logging
+import subprocess
+import sys
+import warnings
+from pathlib import Path
 
 import pytest
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import Tag
 
 from fusionnode.logs import StepClock, configure_logging, job_context
+from tests.support.files import write_series
+from tests.support.nodes import make_pair
 
 
 @pytest.fixture(autouse=True)
 def _restore_root_logger() -> object:
     root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    handlers, level, show = root.handlers[:], root.level, warnings.showwarning
     yield
+    warnings.showwarning = show
     root.handlers[:] = handlers
     root.setLevel(level)
 
@@ -41,6 +50,57 @@ def test_libraries_that_print_identifiers_are_silent(capsys: pytest.CaptureFixtu
         logging.getLogger(name.partition(".")[0]).setLevel(logging.WARNING)
         logging.getLogger(name).error("Patient's Name: DOE^JOHN")
     assert "DOE" not in capsys.readouterr().err
+
+
+_TALK = """
+import logging, sys, warnings
+from pydicom import Dataset
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import Tag
+from fusionnode.logs import configure_logging
+
+configure_logging(logging.DEBUG)
+import pynetdicom, highdicom
+logging.captureWarnings(sys.argv[1] == "captured")
+for _ in range(3):
+    for keyword in ("PatientBirthDate", "PatientAge", "StudyInstanceUID", "PatientWeight", "InstanceNumber"):
+        ds, tag = Dataset(), Tag(keyword)
+        ds[tag] = RawDataElement(tag, None, 8, b"DOE^JOHN", 0, True, True)
+        try:
+            ds.get(keyword)
+        except ValueError:
+            pass
+    try:
+        Dataset().PatientName = "DOE^JOHN" * 20
+    except ValueError:
+        pass
+    warnings.warn("DOE^JOHN again", RuntimeWarning)
+logging.getLogger("fusionnode").info("the end")
+"""
+
+
+@pytest.mark.parametrize("way", ["plain", "captured"])
+def test_what_libraries_warn_of_is_never_quoted(way: str) -> None:
+    ended = subprocess.run([sys.executable, "-c", _TALK, way], capture_output=True, text=True, check=True)
+    assert "the end" in ended.stderr
+    assert "DOE" not in ended.stdout + ended.stderr
+    if way == "plain":
+        assert ended.stderr.count("RuntimeWarning at") == 1
+        assert "UserWarning at pydicom/" in ended.stderr
+
+
+def test_the_command_prints_no_value_of_a_malformed_header(tmp_path: Path) -> None:
+    tag = Tag("PatientAge")
+    for name, datasets in zip(("mr", "pt"), make_pair(), strict=True):
+        for ds in datasets:
+            ds[tag] = RawDataElement(tag, "AS", 8, b"DOE^JOHN", 0, False, True)
+            ds.SeriesDescription = "ADC map dwi"
+        write_series(tmp_path / name, datasets)
+    main = "from fusionnode.cli import main; main()"
+    command = [sys.executable, "-c", main, "fuse", "mr", "pt", "--out", "out", "--unpaired"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (ended.returncode, (tmp_path / "out" / "report.json").is_file()) == (0, True), ended.stderr
+    assert "DOE" not in ended.stdout + ended.stderr
 
 
 def test_step_clock_keeps_the_steps_in_order_and_leaves_out_one_that_failed() -> None:

@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from fusionnode.errors import SettingsInvalid
-from fusionnode.settings import Settings, load_settings
+from fusionnode.settings import (
+    ArchiveSettings,
+    DestinationSettings,
+    Settings,
+    WebArchiveSettings,
+    WebDestinationSettings,
+    load_settings,
+)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -103,3 +110,77 @@ def test_a_time_zone_nobody_knows_is_a_mistake(tmp_path: Path, name: str) -> Non
     site.write_text(f'time_zone = "{name}"\n')
     with pytest.raises(SettingsInvalid, match=r"time_zone: .*no such time zone"):
         load_settings(site)
+
+
+def test_archives_are_dicom_nodes_or_web_servers_with_files_named_from_the_site_file(tmp_path: Path) -> None:
+    site = tmp_path / "site.toml"
+    site.write_text(
+        '[archives.a]\nae_title = "A"\nhost = "h"\nport = 104\nretrieve = "move"\n[archives.a.tls]\nca = "ca.pem"\n'
+        '[archives.w]\nurl = "https://pacs.example/dicom-web/"\n'
+    )
+    archives = load_settings(site).archives
+    assert isinstance(archives["a"], ArchiveSettings)
+    assert archives["a"].tls is not None
+    assert (archives["a"].retrieve, archives["a"].tls.ca) == ("move", tmp_path / "ca.pem")
+    assert isinstance(archives["w"], WebArchiveSettings)
+    assert archives["w"].url == "https://pacs.example/dicom-web"
+
+
+def test_an_archive_commits_to_nothing_and_fetches_in_known_ways(tmp_path: Path) -> None:
+    for line in ('retrieve = "push"', "commitment = true"):
+        site = tmp_path / "site.toml"
+        site.write_text(f'[archives.a]\nae_title = "A"\nhost = "h"\nport = 104\n{line}\n')
+        with pytest.raises(SettingsInvalid, match="archives"):
+            load_settings(site)
+
+
+def test_destinations_are_nodes_or_servers_and_their_files_lie_beside_the_site_file(tmp_path: Path) -> None:
+    site = tmp_path / "site.toml"
+    site.write_text(
+        '[destinations.pacs]\nae_title = "PACS"\nhost = "h"\nport = 104\ncommitment = true\n'
+        'tls = {ca = "ca.pem", certificate = "/etc/ours.pem", key = "ours.key"}\n'
+        '[destinations.web]\nurl = "https://web.example/dicom-web/"\nuser = "node"\npassword_file = "secret"\n'
+    )
+    destinations = load_settings(site).destinations
+    pacs, web = destinations["pacs"], destinations["web"]
+    assert isinstance(pacs, DestinationSettings)
+    assert isinstance(web, WebDestinationSettings)
+    assert pacs.tls is not None
+    assert (pacs.tls.ca, pacs.tls.certificate) == (tmp_path / "ca.pem", Path("/etc/ours.pem"))
+    assert pacs.commitment
+    assert (web.url, web.password_file) == ("https://web.example/dicom-web", tmp_path / "secret")
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ('url = "ftp://web.example"', "expected http"),
+        ('url = "https://node:hunter2@web.example"', "no password"),
+        ('url = "https://web.example/studies?key=hunter2"', "no query"),
+        ('url = "http://web.example"\nuser = "node"', "clear text"),
+        ('url = "http://web.example"\ntls = {ca = "ca.pem"}', "https"),
+        ('url = "https://web.example"\ncommitment = true', "commitment"),
+        ('ae_title = "PACS"\nhost = "h"\nport = 1\ntls = {key = "ours.key"}', "certificate"),
+        ('ae_title = "PACS"\nhost = "h"\nport = 1\nurl = "https://web.example"', "ae_title"),
+        ('host = "h"\nport = 1', "ae_title"),
+    ],
+)
+def test_destinations_that_make_no_sense_are_told_without_their_secrets(tmp_path: Path, table: str, told: str) -> None:
+    site = tmp_path / "site.toml"
+    site.write_text(f"[destinations.one]\n{table}\n")
+    with pytest.raises(SettingsInvalid, match=told) as refusal:
+        load_settings(site)
+    assert "hunter2" not in str(refusal.value)
+
+
+def test_a_password_comes_from_the_environment_and_is_not_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = tmp_path / "site.toml"
+    site.write_text('[destinations.web]\nurl = "https://web.example"\nuser = "node"\n')
+    monkeypatch.setenv("FUSIONNODE_DESTINATIONS__WEB__PASSWORD", "hunter2")
+    settings = load_settings(site)
+    web = settings.destinations["web"]
+    assert isinstance(web, WebDestinationSettings)
+    assert web.password.get_secret_value() == "hunter2"
+    assert "hunter2" not in repr(settings)

@@ -1,14 +1,29 @@
 """The edges are put together from the site's settings, and a wrong site stops at start-up."""
 
+import ssl
+import subprocess
 from pathlib import Path
 
 import pytest
 import torch
 
 from fusionnode.domain.model import ModelCard
-from fusionnode.errors import ModelUnavailable, ModelUnknown, PipelineInvalid, SettingsInvalid
+from fusionnode.errors import DestinationUnreachable, ModelUnavailable, ModelUnknown, PipelineInvalid, SettingsInvalid
 from fusionnode.fusion.cards import CARDS
-from fusionnode.wiring import find_shared, load_pipelines, name_worker, open_fuser, open_node
+from fusionnode.retrieval.dicomweb import WebArchive
+from fusionnode.retrieval.dimse import DimseArchive, Method
+from fusionnode.settings import DestinationSettings, TlsSettings, WebDestinationSettings
+from fusionnode.wiring import (
+    build_archive,
+    build_sender,
+    build_tls,
+    find_shared,
+    load_pipelines,
+    name_worker,
+    open_fuser,
+    open_node,
+)
+from tests.support.certificates import Authority, make_authority
 from tests.support.nodes import make_settings
 
 
@@ -65,3 +80,78 @@ def test_open_fuser_opens_every_fuser_that_is_said_to_be_available_and_no_other(
 
 def test_workers_of_one_process_have_names_of_their_own() -> None:
     assert name_worker("fuse") != name_worker("send")
+
+
+def test_an_archive_is_opened_by_its_name_in_the_language_it_speaks(tmp_path: Path) -> None:
+    archives = {
+        "get": {"ae_title": "A", "host": "h", "port": 104},
+        "move": {"ae_title": "A", "host": "h", "port": 104, "retrieve": "move", "move_to": "BATCH"},
+        "web": {"url": "https://pacs.example/dicom-web", "user": "u", "password": "p"},
+    }
+    settings = make_settings(tmp_path, archives=archives)
+    get, move, web = (build_archive(settings, name) for name in archives)
+    assert isinstance(get, DimseArchive)
+    assert isinstance(move, DimseArchive)
+    assert (get.method, get.move_to, move.method, move.move_to) == (Method.GET, "FUSIONNODE", Method.MOVE, "BATCH")
+    assert isinstance(web, WebArchive)
+    with pytest.raises(SettingsInvalid, match="get, move, web"):
+        build_archive(settings, "nowhere")
+
+
+PACS = {"ae_title": "PACS", "host": "127.0.0.1", "port": 1}
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return make_authority(tmp_path_factory.mktemp("ca"))
+
+
+def test_tls_is_verified_and_of_1_2_or_later_whatever_the_site_says(authority: Authority) -> None:
+    for settings in (TlsSettings(), TlsSettings(ca=authority.own.certificate, check_host=False)):
+        context = build_tls(settings)
+        assert context.verify_mode is ssl.CERT_REQUIRED
+        assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
+        assert context.check_hostname is settings.check_host
+    trusted = build_tls(TlsSettings(ca=authority.own.certificate)).get_ca_certs()
+    assert [dict(pair for [pair] in one["subject"])["commonName"] for one in trusted] == ["ca"], "and nobody else"
+
+
+@pytest.mark.parametrize("wrong", ["missing authority", "no authority", "missing key", "foreign key", "locked key"])
+def test_files_that_make_no_tls_stop_the_node_and_are_named(authority: Authority, tmp_path: Path, wrong: str) -> None:
+    ours, text = authority.issue("ours"), tmp_path / "text.pem"
+    text.write_text("no certificate")
+    locked = tmp_path / "locked.key"
+    command = ["openssl", "rsa", "-in", str(ours.key), "-aes128", "-passout", "pass:secret", "-out", str(locked)]
+    subprocess.run(command, check=True, capture_output=True)
+    settings = {
+        "missing authority": TlsSettings(ca=tmp_path / "gone.pem"),
+        "no authority": TlsSettings(ca=text),
+        "missing key": TlsSettings(certificate=ours.certificate, key=tmp_path / "gone.key"),
+        "foreign key": TlsSettings(certificate=ours.certificate, key=authority.own.key),
+        "locked key": TlsSettings(certificate=ours.certificate, key=locked),
+    }[wrong]
+    with pytest.raises(SettingsInvalid, match=r"pem|key"):
+        build_tls(settings)
+    site = make_settings(tmp_path, destinations={"pacs": DestinationSettings(**PACS, tls=settings)})
+    with pytest.raises(SettingsInvalid):
+        open_node(site)
+    assert not (tmp_path / "spool").exists()
+
+
+def test_a_sender_is_built_for_every_kind_of_destination(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("hunter2\n")
+    web = WebDestinationSettings(url="https://127.0.0.1:1/dicom-web", user="node", password_file=secret)
+    destinations = {"pacs": DestinationSettings(**PACS, commitment=True), "web": web}
+    sender = build_sender(make_settings(tmp_path, destinations=destinations))
+    assert sender.offers_commitment("pacs")
+    assert not sender.offers_commitment("web")
+    for name in destinations:
+        with pytest.raises(DestinationUnreachable, match=name):
+            sender.echo(name)
+
+
+def test_a_password_that_cannot_be_read_stops_the_node_and_only_its_file_is_named(tmp_path: Path) -> None:
+    web = WebDestinationSettings(url="http://127.0.0.1:1", user="node", password_file=tmp_path / "gone")
+    with pytest.raises(SettingsInvalid, match="gone"):
+        build_sender(make_settings(tmp_path, destinations={"web": web}))

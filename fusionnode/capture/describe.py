@@ -10,6 +10,7 @@ import unicodedata
 from fusionnode.capture.identity import FusedIdentity
 from fusionnode.domain.images import PreparedPair, Window
 from fusionnode.domain.job import Job
+from fusionnode.pipeline.schema import OutputGrid, Pipeline
 
 NOT_DIAGNOSTIC = "not for primary diagnosis"
 _NOTICE = f"fused display, {NOT_DIAGNOSTIC}"
@@ -30,17 +31,44 @@ def describe_series(text: str) -> str:
     return f"{_shorten(words, room)} - {_NOTICE}" if words else _NOTICE
 
 
-def describe_derivation(prepared: PreparedPair, model: str, pipeline: str, software_version: str) -> str:
+def describe_derivation(prepared: PreparedPair, model: str, pipeline: Pipeline, software_version: str) -> str:
     """Return a Derivation Description (ST, at most 1024 letters): fuser, transform and quality, pipeline, software."""
+    sources = "an MRI slice and the functional series resampled onto the MRI grid"
+    if pipeline.output.grid is OutputGrid.ISOTROPIC:
+        sources = f"the MRI and the functional series, both resampled to cubes of {prepared.grid.spacing_mm[0]:.3g} mm"
     sentences = (
-        f"Fused by {model} from an MRI slice and the functional series resampled onto the MRI grid.",
+        f"Fused by {model} from {sources}.",
         describe_motion(prepared),
         f"MRI shown from {_describe_window(prepared.fixed_window)},"
         f" functional series from {_describe_window(prepared.moving_window)}.",
+        f"Pipeline {pipeline.identifier}.",
+        f"Software fusionnode {software_version}.",
+    )
+    return _shorten(_write_plainly(" ".join(sentences)), _SHORT_TEXT)
+
+
+def describe_resampling(prepared: PreparedPair, pipeline: str, software_version: str) -> str:
+    """Return a Derivation Description of the functional series on the grid of the MRI, as `describe_derivation`."""
+    sentences = (
+        "Functional series resampled linearly onto the MRI grid; 0 where it has no voxels.",
+        describe_motion(prepared),
         f"Pipeline {pipeline}.",
         f"Software fusionnode {software_version}.",
     )
     return _shorten(_write_plainly(" ".join(sentences)), _SHORT_TEXT)
+
+
+def describe_resampled(job: Job, prepared: PreparedPair, slice_index: int | None) -> str:
+    """Return Image Comments of one slice of the resampled series, or of all of them where ``slice_index`` is None."""
+    sentences = [
+        f"Resampled onto the grid of an MRI, {NOT_DIAGNOSTIC}. Values keep their unit; each is interpolated from its"
+        " neighbours, so that maxima of small lesions may be lower than in the source series.",
+        _describe_coverage(prepared, slice_index),
+        _describe_superseded(job),
+        *prepared.estimate.warnings,
+        *prepared.notes,
+    ]
+    return _shorten(_write_plainly(" ".join(sentence for sentence in sentences if sentence)), _LONG_TEXT)
 
 
 def describe_motion(prepared: PreparedPair) -> str:
@@ -72,16 +100,20 @@ def describe_motion_briefly(prepared: PreparedPair) -> str:
     return _shorten(f"{size}, overlap {estimate.overlap:.2f}", _LONG_STRING)
 
 
-def describe_comments(job: Job, prepared: PreparedPair, slice_index: int, interval: str) -> str:
-    """Return Image Comments (LT) of one slice: the notice, what is shown, coverage, and every warning.
+def describe_comments(
+    job: Job, prepared: PreparedPair, slice_index: int | None, interval: str, *, bar: bool = False
+) -> str:
+    """Return Image Comments (LT) of one slice, or of all where ``slice_index`` is None: notice, coverage, warnings.
 
-    ``interval`` says how far apart the two scans were taken, as `describe_interval` gives it.
+    ``interval`` says how far apart the two scans were taken, as `describe_interval` gives it; ``bar`` that a colour bar
+    is burned into the pictures.
     """
     sentences = [
         f"Fused display image, {NOT_DIAGNOSTIC}. Colours are not quantitative; read the source series.",
         f"Uptake shown {describe_limits(prepared.moving_window)}.",
+        "A colour bar is burned into the upper right corner." if bar else "",
         interval,
-        _describe_coverage(float(prepared.covered[slice_index].mean())),
+        _describe_coverage(prepared, slice_index),
         _describe_superseded(job),
         *prepared.estimate.warnings,
         *prepared.notes,
@@ -92,6 +124,11 @@ def describe_comments(job: Job, prepared: PreparedPair, slice_index: int, interv
 def describe_limits(window: Window) -> str:
     """Return the limits of a window as a reader wants them, such as ``0 to 7.2 SUVbw``."""
     return f"{_round_value(window.low)} to {_round_value(window.high)} {window.unit}"
+
+
+def describe_ends(window: Window) -> tuple[str, str]:
+    """Return the lower limit, and the upper one with its unit, such as ``0`` and ``7.2 SUVbw``."""
+    return _round_value(window.low), f"{_round_value(window.high)} {window.unit}"
 
 
 def _round_value(value: float) -> str:
@@ -107,17 +144,21 @@ def _describe_window(window: Window) -> str:
     return f"{window.low:.6g} to {window.high:.6g} {window.unit}"
 
 
-def _describe_coverage(share: float) -> str:
+def _describe_coverage(prepared: PreparedPair, slice_index: int | None) -> str:
+    what = "volume" if slice_index is None else "slice"
+    share = float((prepared.covered if slice_index is None else prepared.covered[slice_index]).mean())
     if share == 0:
-        return "The functional series does not reach this slice: what is seen here is MRI alone."
+        return f"The functional series does not reach this {what}: what is seen here is MRI alone."
     if share < 1:
-        return f"The functional series covers {min(99, max(1, round(100 * share)))} % of this slice."
+        return f"The functional series covers {min(99, max(1, round(100 * share)))} % of this {what}."
     return ""
 
 
 def _describe_superseded(job: Job) -> str:
     if not job.supersedes:
         return ""
+    if "." in job.supersedes:
+        return f"Supersedes series {job.supersedes}, an earlier fusion of the same two series."
     superseded = FusedIdentity(job.supersedes).series_uid
     return f"Supersedes series {superseded}, which was made from fewer or less suitable images."
 

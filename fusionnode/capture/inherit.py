@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from pydicom import Dataset, config
 from pydicom.charset import convert_encodings, decode_bytes, encode_string, python_encoding
-from pydicom.datadict import dictionary_VM, dictionary_VR
+from pydicom.datadict import dictionary_VM, dictionary_VR, keyword_for_tag
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.multival import MultiValue
 from pydicom.valuerep import TEXT_VR_DELIMS, PersonName, validate_value
@@ -34,6 +34,7 @@ _ABSENT_IF_UNUSABLE = (
     "LongitudinalTemporalInformationModified",
 )
 _TERMS = frozenset(python_encoding) - {"ISO 2022 GBK", "ISO 2022 58"}
+_BINARY = frozenset({"US", "SS", "UL", "SL", "UV", "SV", "FL", "FD"})
 _SEXES = ("M", "F", "O")
 # Parts there is one of (PS3.16 annex L), so that Laterality must be absent; for all others it must be present.
 _UNPAIRED = frozenset({"BRAIN", "FACE", "HEAD", "HEADNECK", "JAW", "NECK", "SKULL"}) | frozenset(
@@ -92,6 +93,31 @@ def copy_valid(ds: Dataset, source: Dataset, keyword: str) -> bool:
         return False
     ds[element.tag] = DataElement(element.tag, element.VR, element.value)
     return True
+
+
+def copy_items(ds: Dataset, source: Dataset, keyword: str) -> bool:
+    """Copy a sequence, empty or not, with what is valid of its items, down to the last; say whether it is one.
+
+    Private attributes stay behind: nobody can tell whether they still hold.
+    """
+    element = _read_element(source, keyword)
+    if element is None or element.VR != "SQ":
+        return False
+    setattr(ds, keyword, [_copy_item(item, ds) for item in element.value or []])
+    return True
+
+
+def _copy_item(source: Dataset, target: Dataset) -> Dataset:
+    item = Dataset()
+    # Only while it is being filled: the character set of an item is that of the object around it.
+    if "SpecificCharacterSet" in target:
+        item.SpecificCharacterSet = target.SpecificCharacterSet
+    for tag in list(source.keys()):
+        keyword = keyword_for_tag(tag)
+        if keyword and keyword != "SpecificCharacterSet" and not copy_items(item, source, keyword):
+            copy_valid(item, source, keyword)
+    item.pop("SpecificCharacterSet", None)
+    return item
 
 
 def read_text(source: Dataset, keyword: str) -> str:
@@ -170,7 +196,7 @@ def _is_valid(vr: str, value: object) -> bool:
     if vr == "PN" and "\\" in str(value):  # two names in one
         return False
     try:
-        validate_value(vr, str(value), config.RAISE)
+        validate_value(vr, value if vr in _BINARY else str(value), config.RAISE)
     except ValueError:
         return False
     return True

@@ -16,6 +16,7 @@ from pydicom.sr.coding import Code
 
 from fusionnode.capture.inherit import read_text
 from fusionnode.capture.request import CaptureRequest
+from fusionnode.domain.grid import Affine
 from fusionnode.domain.volume import SourceFrame
 
 # CID 7013 has a term for deformable registrations alone; a rigid one needs a private term (PS3.16 section 8.2).
@@ -63,16 +64,21 @@ def list_references(request: CaptureRequest, sources: Iterable[SourceFrame]) -> 
     return [_refer(request.header_of(classes[uid]), classes[uid], numbers) for uid, numbers in frames.items()]
 
 
-def measure_reach(request: CaptureRequest) -> list[ReachableInstance]:
-    """Return every functional instance with its reach; the whole line where its header gives no position."""
-    references = list_references(request, request.prepared.moving_sources)
-    firsts = {source.sop_instance_uid: source for source in reversed(request.prepared.moving_sources)}
+def measure_reach(
+    request: CaptureRequest, sources: Sequence[SourceFrame], fixed_from_source: Affine
+) -> list[ReachableInstance]:
+    """Return every instance of ``sources`` with its reach; the whole line where its header gives no position.
+
+    ``fixed_from_source`` (4x4, LPS mm) carries the space of the sources to that of the grid.
+    """
+    references = list_references(request, sources)
+    firsts = {source.sop_instance_uid: source for source in reversed(sources)}
     headers = [request.header_of(firsts[reference.sop_instance_uid]) for reference in references]
     corners = [_find_corners_mm(ds) for ds in headers]
     if len(references) < 2 or any(points is None for points in corners):
         return [ReachableInstance(reference) for reference in references]
     placed = np.stack([points for points in corners if points is not None])
-    low, high = _project_reach(request, placed)
+    low, high = _project_reach(request, placed, fixed_from_source)
     return [ReachableInstance(*row) for row in zip(references, low.tolist(), high.tolist(), strict=True)]
 
 
@@ -151,20 +157,19 @@ def _read_numbers(ds: Dataset, keyword: str, count: int) -> NDArray[np.float64] 
 
 
 def _project_reach(
-    request: CaptureRequest, corners: NDArray[np.float64]
+    request: CaptureRequest, corners: NDArray[np.float64], fixed_from_source: Affine
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Project slices (n, 4 corners, 3), widened by their greatest gap on both sides, onto the fixed normal (mm)."""
     across, down = corners[0, 1] - corners[0, 0], corners[0, 2] - corners[0, 0]
-    moving_normal = np.cross(across, down)
-    length = float(np.linalg.norm(moving_normal))
+    source_normal = np.cross(across, down)
+    length = float(np.linalg.norm(source_normal))
     if length == 0:  # a single row or column has no plane
         return np.full(len(corners), -np.inf), np.full(len(corners), np.inf)
-    moving_normal /= length
-    gap_mm = float(np.diff(np.sort(corners[:, 0] @ moving_normal)).max())
-    fixed_from_moving = request.prepared.estimate.motion.fixed_from_moving
+    source_normal /= length
+    gap_mm = float(np.diff(np.sort(corners[:, 0] @ source_normal)).max())
     normal = find_normal(request)
-    heights = (corners @ fixed_from_moving[:3, :3].T + fixed_from_moving[:3, 3]) @ normal
-    margin = abs(float(fixed_from_moving[:3, :3] @ moving_normal @ normal)) * gap_mm
+    heights = (corners @ fixed_from_source[:3, :3].T + fixed_from_source[:3, 3]) @ normal
+    margin = abs(float(fixed_from_source[:3, :3] @ source_normal @ normal)) * gap_mm
     return heights.min(axis=1) - margin, heights.max(axis=1) + margin
 
 

@@ -14,12 +14,12 @@ from pydicom.sr.coding import Code
 from pydicom.uid import SpatialRegistrationStorage
 from pydicom.valuerep import format_number_as_ds
 
+from fusionnode.capture.begin import Beginning, begin_object
 from fusionnode.capture.describe import NOT_DIAGNOSTIC, describe_motion_briefly
-from fusionnode.capture.equipment import list_contributors
-from fusionnode.capture.inherit import copy_valid, inherit_body_part, inherit_patient_and_study
+from fusionnode.capture.inherit import copy_valid
 from fusionnode.capture.references import InstanceReference, add_common_references, list_references, make_code
 from fusionnode.capture.request import CaptureRequest
-from fusionnode.capture.stamp import MANUFACTURER, make_file_meta, stamp_equipment, stamp_moment
+from fusionnode.capture.stamp import MANUFACTURER
 from fusionnode.domain.grid import Affine
 
 
@@ -60,25 +60,23 @@ def build_registration(request: CaptureRequest) -> Dataset | None:
 def _build_frame(request: CaptureRequest) -> Dataset:
     """Everything around the registrations themselves."""
     identity = request.identity
-    ds = Dataset()
-    ds.file_meta = make_file_meta(SpatialRegistrationStorage, identity.registration_uid, request.software_version)
-    ds.SOPClassUID, ds.SOPInstanceUID = SpatialRegistrationStorage, identity.registration_uid
-    inherit_patient_and_study(ds, request.head)
-    inherit_body_part(ds, request.head)
-    stamp_equipment(ds, request.software_version)
-    stamp_moment(ds, request.moment)
-    ds.Modality = "REG"
-    ds.SeriesInstanceUID = identity.registration_series_uid
-    ds.SeriesNumber = request.pipeline.output.series_number + 1
-    ds.SeriesDescription = f"Rigid registration for fused display, {NOT_DIAGNOSTIC}"
-    ds.InstanceNumber = 1
+    ds = begin_object(
+        request,
+        Beginning(
+            SpatialRegistrationStorage,
+            identity.registration_uid,
+            identity.registration_series_uid,
+            "REG",
+            f"Rigid registration for fused display, {NOT_DIAGNOSTIC}",
+            after=1,
+        ),
+    )
     ds.FrameOfReferenceUID = request.prepared.frame_of_reference_uid
     if not copy_valid(ds, request.head, "PositionReferenceIndicator"):
         ds.PositionReferenceIndicator = ""
     ds.ContentLabel = "FUSION_RIGID"
     ds.ContentDescription = "Functional series onto the MRI, rigid"
     ds.ContentCreatorName = f"{MANUFACTURER}^automatic"  # a person's name, says the VR
-    ds.ContributingEquipmentSequence = list_contributors(request, ds, request.moment)
     return ds
 
 

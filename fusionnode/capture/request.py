@@ -11,7 +11,7 @@ import fusionnode
 from fusionnode.capture.identity import FusedIdentity
 from fusionnode.capture.inherit import read_text
 from fusionnode.capture.stamp import find_local_moment
-from fusionnode.domain.images import FusedStack, PreparedPair
+from fusionnode.domain.images import FusedStack, PreparedPair, RgbStack
 from fusionnode.domain.job import Job
 from fusionnode.domain.volume import SourceFrame
 from fusionnode.errors import CaptureInvalid
@@ -27,6 +27,7 @@ class CaptureRequest:
         moving_headers: data sets of the functional series, likewise.
         zone: of the site's clocks; the objects' own dates and times are in it unless the MRI names another.
         software_version: of this program; stamped on the objects.
+        page: the quality sheet as a picture, uint8 [row, column, 3], where one is to be written.
 
     Raises:
         CaptureInvalid: a slice names a source that is not among the headers.
@@ -41,6 +42,7 @@ class CaptureRequest:
     moving_headers: Sequence[Dataset] = field(repr=False)
     zone: tzinfo
     software_version: str = fusionnode.__version__
+    page: RgbStack | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         expected = (*self.prepared.grid.shape, 3)
@@ -48,6 +50,8 @@ class CaptureRequest:
             raise ValueError(f"pictures must be uint8 of shape {expected}, not {self.fused.rgb.shape}")
         if len(self.prepared.fixed_sources) != expected[0]:
             raise ValueError(f"{expected[0]} slices need as many sources, not {len(self.prepared.fixed_sources)}")
+        if self.prepared.uptake is not None and self.prepared.uptake.shape != expected[:3]:
+            raise ValueError(f"uptake must be of shape {expected[:3]}, not {self.prepared.uptake.shape}")
         for source in (*self.prepared.fixed_sources, *self.prepared.moving_sources):
             self.header_of(source)
 
@@ -70,7 +74,11 @@ class CaptureRequest:
     @property
     def moment(self) -> datetime:
         """The job's moment as the objects write it: in the time zone of the MRI, or else of the site."""
-        return find_local_moment(self.job.moment, read_text(self.head, "TimezoneOffsetFromUTC"), self.zone)
+        return self.moment_of(self.head)
+
+    def moment_of(self, header: Dataset) -> datetime:
+        """The job's moment in the time zone of ``header``, or else of the site."""
+        return find_local_moment(self.job.moment, read_text(header, "TimezoneOffsetFromUTC"), self.zone)
 
     @property
     def frames_differ(self) -> bool:

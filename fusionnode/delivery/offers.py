@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom.presentation import PresentationContext, build_context
 
 from fusionnode.flow.ports import Delivery
@@ -28,11 +28,11 @@ class Parcel:
     def offers(self) -> list[tuple[str, str]]:
         """Pairs of SOP class and transfer syntax to ask for, the stored syntax first.
 
-        Only plain little endian data is offered in the other plain syntax as well (PS3.5 section 10.1): anything
-        else goes out as it is stored or not at all.
+        All but big endian data is offered in the plain syntaxes as well (PS3.5 section 10.1), for which compressed
+        frames are decoded.
         """
         syntaxes = [self.transfer_syntax_uid]
-        if self.transfer_syntax_uid in _PLAIN:
+        if self.transfer_syntax_uid != ExplicitVRBigEndian:
             syntaxes += [syntax for syntax in _PLAIN if syntax != self.transfer_syntax_uid]
         return [(self.sop_class_uid, str(syntax)) for syntax in syntaxes]
 

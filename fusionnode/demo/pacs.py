@@ -104,10 +104,10 @@ class OrthancPacs:
         found = json.loads(self.request("/series?expand"))
         return [str(one["MainDicomTags"]["SeriesInstanceUID"]) for one in found]
 
-    def request(self, path: str, body: bytes | None = None) -> bytes:
-        """Send one request to the REST interface and return the answer's body."""
+    def request(self, path: str, body: bytes | None = None, method: str | None = None) -> bytes:
+        """Send one request to the REST interface and return the answer's body; by GET, or POST with a ``body``."""
         url = f"http://127.0.0.1:{self.http_port}{path}"
-        with urllib.request.urlopen(urllib.request.Request(url, data=body), timeout=30) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, data=body, method=method), timeout=30) as answer:
             content: bytes = answer.read()
             return content
 

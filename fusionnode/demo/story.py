@@ -15,7 +15,8 @@ from rich.console import Console
 
 from fusionnode.capture.identity import FusedIdentity
 from fusionnode.capture.sheet import encode_png
-from fusionnode.delivery.sender import AssociationSender, Destination
+from fusionnode.delivery.association import Destination
+from fusionnode.delivery.sender import AssociationSender
 from fusionnode.demo.pacs import Pacs, start_pacs
 from fusionnode.domain.images import FusedStack
 from fusionnode.domain.job import Job, JobState
@@ -155,7 +156,8 @@ def _show(scene: _Scene, job: Job, console: Console) -> None:
         ds.save_as(folder / f"{int(ds.InstanceNumber):04d}.dcm", enforce_file_format=True)
     modality = scene.pipeline.moving.modality[0]
     moving = {"PT": "pt", "NM": "nm"}[modality]
-    sources = PairSources(read_folder(scene.head / "mr"), read_folder(scene.head / moving))
+    series = read_folder(scene.head / "mr"), read_folder(scene.head / moving)
+    sources = PairSources(*series, shared_frame=job.shared_frame)
     prepared = prepare_pair(sources, scene.pipeline, StepClock(logger))
     rgb = np.stack([ds.pixel_array for ds in stored])
     sheet = render_preview(

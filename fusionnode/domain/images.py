@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from fusionnode.domain.grid import Grid
 from fusionnode.domain.motion import MotionEstimate
 from fusionnode.domain.terms import Unit
-from fusionnode.domain.volume import SourceFrame
+from fusionnode.domain.volume import SourceFrame, Voxels
 
 SliceStack: TypeAlias = NDArray[np.float32]
 """float32 [slice, row, column] in [0, 1]."""
@@ -38,6 +38,10 @@ class PreparedPair:
         covered: bool, same shape: True where the moving series has voxels.
         fixed_sources: one per slice, in slice order.
         moving_sources: every frame of the functional volume, in its own slice order.
+        moving_scale: what the functional values, in the unit of their source, were multiplied by to be in the unit of
+            ``moving_window``.
+        uptake: the functional series on the fixed grid as it was measured, float32, same shape, in the unit of
+            ``moving_window``; 0 where it has no voxels; None unless it is to be written.
     """
 
     fixed: SliceStack
@@ -52,6 +56,8 @@ class PreparedPair:
     fixed_sources: tuple[SourceFrame, ...]
     moving_sources: tuple[SourceFrame, ...]
     notes: tuple[str, ...] = ()
+    moving_scale: float = 1.0
+    uptake: Voxels | None = None
 
     def without_pictures(self) -> Self:
         """The same with two stacks of zeros that take no memory, for what comes after fusion."""

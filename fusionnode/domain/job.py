@@ -1,4 +1,4 @@
-"""A job: one pair on its way from two series to a stored fused series, and the table of moves it may make."""
+"""A job: one pair on its way from two series to a fused series in the PACS, and the table of moves it may make."""
 
 import hashlib
 from dataclasses import dataclass
@@ -11,7 +11,10 @@ from fusionnode.errors import TransitionForbidden
 
 
 class JobState(StrEnum):
-    """Where a job stands. The waiting states are claimable, the working states hold a lease."""
+    """Where a job stands. The waiting states are claimable, the working states hold a lease.
+
+    STORED is both: the end where no destination offers storage commitment, else where its report is waited for.
+    """
 
     QUEUED = "queued"
     PREPARING = "preparing"
@@ -20,6 +23,8 @@ class JobState(StrEnum):
     FUSED = "fused"
     SENDING = "sending"
     STORED = "stored"
+    COMMITTING = "committing"
+    COMMITTED = "committed"
     REFUSED = "refused"
     FAILED = "failed"
     SUPERSEDED = "superseded"
@@ -31,10 +36,12 @@ class JobEvent(StrEnum):
     CLAIMED = "claimed"
     FINISHED = "finished"
     DEFERRED = "deferred"
+    POSTPONED = "postponed"
     EXPIRED = "expired"
     REFUSED = "refused"
     FAILED = "failed"
     RETRIED = "retried"
+    RESENT = "resent"
     SUPERSEDED = "superseded"
 
 
@@ -42,16 +49,19 @@ WAITING: dict[Step, JobState] = {
     Step.PREPARE: JobState.QUEUED,
     Step.FUSE: JobState.PREPARED,
     Step.SEND: JobState.FUSED,
+    Step.COMMIT: JobState.STORED,
 }
 WORKING: dict[Step, JobState] = {
     Step.PREPARE: JobState.PREPARING,
     Step.FUSE: JobState.FUSING,
     Step.SEND: JobState.SENDING,
+    Step.COMMIT: JobState.COMMITTING,
 }
 DONE: dict[Step, JobState] = {
     Step.PREPARE: JobState.PREPARED,
     Step.FUSE: JobState.FUSED,
     Step.SEND: JobState.STORED,
+    Step.COMMIT: JobState.COMMITTED,
 }
 
 
@@ -65,8 +75,15 @@ def _build_transitions() -> dict[tuple[JobState, JobEvent], JobState]:
         table[working, JobEvent.EXPIRED] = waiting
         table[working, JobEvent.REFUSED] = JobState.REFUSED
         table[working, JobEvent.FAILED] = JobState.FAILED
-        table[waiting, JobEvent.SUPERSEDED] = JobState.SUPERSEDED
-        table[working, JobEvent.SUPERSEDED] = JobState.SUPERSEDED
+    for step in (Step.PREPARE, Step.FUSE, Step.SEND):
+        table[WAITING[step], JobEvent.SUPERSEDED] = JobState.SUPERSEDED
+        table[WORKING[step], JobEvent.SUPERSEDED] = JobState.SUPERSEDED
+    # Unlike one that is deferred, a step that is postponed ended well: there is only more to be done later.
+    for step in (Step.SEND, Step.COMMIT):
+        table[WORKING[step], JobEvent.POSTPONED] = WAITING[step]
+    # What a destination lost is sent again by itself; a human may have anything that was published sent again.
+    for state in (JobState.COMMITTING, JobState.FUSED, JobState.STORED, JobState.COMMITTED, JobState.FAILED):
+        table[state, JobEvent.RESENT] = JobState.FUSED
     # A human may ask for another try; a refused or failed job starts again from its sources.
     table[JobState.REFUSED, JobEvent.RETRIED] = JobState.QUEUED
     table[JobState.FAILED, JobEvent.RETRIED] = JobState.QUEUED
@@ -100,7 +117,8 @@ class Job:
         fence: grows with every claim; a result is kept only under the fence it was claimed with.
         attempts: claims of the present step that ended neither finished nor refused.
         supersedes: id of the job on an earlier generation of the same pair, or on the pair that was fused of the same
-            functional scan before a better partner arrived, or empty.
+            functional scan before a better partner arrived; or the Series Instance UID of a fused series that another
+            node made of the pair; or empty.
         reason: why it was refused, deferred or failed, in words; empty otherwise.
     """
 

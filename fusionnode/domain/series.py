@@ -38,8 +38,20 @@ INDEXED_ATTRIBUTES: frozenset[str] = frozenset(
         "Units",
     }
 )
-"""Keywords `InstanceHeader.attributes` may hold. A pipeline may ask for these and no others: a condition on an
-attribute that is never recorded would never exclude anything, without a word."""
+"""Keywords `InstanceHeader.attributes` may hold, beside `GATHERED_ATTRIBUTES`. A pipeline may ask for these and no
+others: a condition on an attribute that is never recorded would never exclude anything, without a word."""
+
+GATHERED_ATTRIBUTES: frozenset[str] = frozenset(
+    {"ComplexImageComponent", "EnergyWindow", "Radionuclide", "Radiopharmaceutical"}
+)
+"""What `InstanceHeader.attributes` may hold besides, gathered from several elements or out of sequences:
+
+- ComplexImageComponent: MAGNITUDE, PHASE, REAL, IMAGINARY or MIXED (PS3.3 C.8.13.3.1.1), from that attribute or from
+  where vendors say it.
+- Radionuclide: the mass numbers of the nuclides given, such as ``18`` or ``99m``, ascending.
+- Radiopharmaceutical: the names of what was given, in the order of the object.
+- EnergyWindow: the windows of an NM object, such as ``126-154``, in keV, ascending.
+"""
 
 DERIVED_ATTRIBUTES: frozenset[str] = frozenset({"Description", "SlicePlane"})
 """What a pipeline may ask for besides: Description is the Series Description, or where that is empty the Protocol Name;
@@ -75,13 +87,21 @@ def holds_image(sop_class_uid: str) -> bool:
 class PatientIdentity:
     """Who was scanned, for matching only; never logged, never shown (dicom.md section 3: never the name).
 
-    Empty strings mean absent. ``birth_date`` is DA text, ``sex`` is M, F, O or empty.
+    Empty strings mean absent.
+
+    Attributes:
+        issuer: Issuer of Patient ID, a name that only its own network understands.
+        birth_date: DA text.
+        sex: M, F, O or empty.
+        authority: the universal name of the same issuer, as ``TYPE:ID`` with the type of PS3.3 table 10-17, such as
+            ``ISO:1.2.3``; the type is empty where it is not stated.
     """
 
     patient_id: str
     issuer: str = ""
     birth_date: str = ""
     sex: str = ""
+    authority: str = ""
 
     def __repr__(self) -> str:
         return "PatientIdentity(<withheld>)"
@@ -96,10 +116,11 @@ class InstanceHeader:
         path: relative to the spool's root.
         position_mm: Image Position (Patient), LPS mm, or None.
         orientation: Image Orientation (Patient), six direction cosines, or None.
+        places: at how many distinct positions the frames of a multi-frame object lie, 0 where it does not tell.
         claimed_slices: the largest slice count any tag claims for the series, 0 where none does:
             (0054,0081) Number of Slices, (0020,1002) Images in Acquisition.
-        attributes: the `INDEXED_ATTRIBUTES` that are present, as text, by DICOM keyword; multi-valued ones are
-            joined with a backslash.
+        attributes: the `INDEXED_ATTRIBUTES` and `GATHERED_ATTRIBUTES` that are present, as text, by name; multi-valued
+            ones are joined with a backslash.
     """
 
     sop_class_uid: str
@@ -121,6 +142,7 @@ class InstanceHeader:
     pixel_spacing_mm: tuple[float, float] | None
     acquired_at: datetime | None
     claimed_slices: int = 0
+    places: int = 0
     attributes: dict[str, str] = field(default_factory=dict)
 
 

@@ -36,8 +36,9 @@ UNSETTLED = frozenset({SeriesState.RECEIVING, SeriesState.CANDIDATE, SeriesState
 
 
 class Step(StrEnum):
-    """The three pieces of work of a job; each is also the name of a queue."""
+    """The pieces of work of a job; each but the last is also the name of a queue, and COMMIT is done by who sends."""
 
     PREPARE = "prepare"
     FUSE = "fuse"
     SEND = "send"
+    COMMIT = "commit"

@@ -31,6 +31,7 @@ class Volume:
         frame_of_reference_uid: the space ``grid`` lives in; empty where the source names none.
         sources: one per slice, in slice order; empty for a volume made by resampling.
         notes: remarks for the report (for example why SUV could not be computed).
+        scale: what values in the unit of the source were multiplied by to be in ``unit``.
     """
 
     voxels: Voxels
@@ -40,6 +41,7 @@ class Volume:
     series_instance_uid: str
     sources: tuple[SourceFrame, ...] = ()
     notes: tuple[str, ...] = ()
+    scale: float = 1.0
 
     def __post_init__(self) -> None:
         if self.voxels.dtype != np.float32 or self.voxels.shape != self.grid.shape:

@@ -1,15 +1,23 @@
 """The plot of one pair: two series in, a fused series out. Reads like the story it is."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import tzinfo
+from datetime import UTC
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
+from fusionnode.capture.bar import burn_bar
+from fusionnode.capture.blending import build_blending
 from fusionnode.capture.build import CaptureRequest, build_captures
+from fusionnode.capture.describe import describe_ends
+from fusionnode.capture.encode import compress_picture
+from fusionnode.capture.functional import require_offered
+from fusionnode.capture.multiframe import build_stack
 from fusionnode.capture.registration_object import build_registration
+from fusionnode.capture.resampled import build_resampled
+from fusionnode.capture.sheet_object import build_sheet
 from fusionnode.capture.verify import verify_captures
 from fusionnode.domain.images import FusedStack, PreparedPair, SliceStack, Window
 from fusionnode.domain.job import Job
@@ -18,19 +26,24 @@ from fusionnode.domain.terms import Unit
 from fusionnode.domain.volume import Volume
 from fusionnode.errors import DatasetUnreadable
 from fusionnode.flow.ports import Narrator
+from fusionnode.flow.quality_page import draw_page
 from fusionnode.fusion.colour import colourise, shade_uptake
 from fusionnode.fusion.fuse import Fuser, fuse_slices
-from fusionnode.pipeline.schema import Pipeline, Registration, UptakeWindow
+from fusionnode.pipeline.palettes import palette_table
+from fusionnode.pipeline.schema import OutputGrid, Pipeline, Registration, UptakeWindow
 from fusionnode.registration.estimate import estimate_motion, trust_shared_frame
 from fusionnode.registration.plausible import require_plausible, require_quality
 from fusionnode.registration.presets import PRESETS
 from fusionnode.registration.quality import measure_quality
-from fusionnode.registration.resample import Resampled, resample_onto
+from fusionnode.registration.resample import Resampled, reformat_isotropic, resample_onto
 from fusionnode.slices.window import apply_window, choose_window
 from fusionnode.volumes.assemble import assemble_volume
 from fusionnode.volumes.crop import crop_to_view
 
 _SLICES_AT_ONCE = 32
+_DISOWNED = (
+    "Both series name one frame of reference, but the pairing rules do not trust it, so the motion was estimated."
+)
 
 
 @dataclass(frozen=True)
@@ -41,11 +54,14 @@ class PairSources:
         fixed, moving: with pixel data. Each is gone through once and not kept, so what reads them as they are asked for
             need not hold the files of both series at once.
         remark: a warning that the outputs shall carry, or empty.
+        shared_frame: the pairing vouches for a frame of reference that both series name. Without it one and the same
+            name is no reason to take them as they lie: the motion is estimated.
     """
 
     fixed: Iterable[Dataset]
     moving: Iterable[Dataset]
     remark: str = ""
+    shared_frame: bool = False
 
 
 def prepare_pair(sources: PairSources, pipeline: Pipeline, narrate: Narrator) -> PreparedPair:
@@ -58,11 +74,18 @@ def prepare_pair(sources: PairSources, pipeline: Pipeline, narrate: Narrator) ->
         fixed = assemble_volume(sources.fixed)
         _require_frame(fixed)
         moving = assemble_volume(sources.moving)
+        if pipeline.output.resampled:
+            require_offered(moving.sources[0])
+        if not sources.shared_frame:
+            moving = _disown_frame(moving, fixed)
     with narrate("register"):
         estimate = _estimate_plausible_motion(fixed, moving, pipeline.registration)
         if sources.remark:
             estimate = replace(estimate, warnings=(*estimate.warnings, sources.remark))
     with narrate("resample"):
+        scale = moving.scale
+        if pipeline.output.grid is OutputGrid.ISOTROPIC:
+            fixed = reformat_isotropic(fixed)
         # The whole is dropped for the part: of a whole-body PET the MRI sees a few per cent.
         moving = crop_to_view(moving, fixed.grid, estimate.motion)
         resampled = resample_onto(moving, fixed.grid, estimate.motion, fixed.frame_of_reference_uid)
@@ -87,6 +110,8 @@ def prepare_pair(sources: PairSources, pipeline: Pipeline, narrate: Narrator) ->
         fixed_sources=fixed.sources,
         moving_sources=moving.sources,
         notes=fixed.notes + moving.notes,
+        moving_scale=scale,
+        uptake=resampled.volume.voxels if pipeline.output.resampled else None,
     )
 
 
@@ -108,18 +133,45 @@ def fuse_prepared(prepared: PreparedPair, pipeline: Pipeline, fuser: Fuser, narr
 
 
 def capture_fused(request: CaptureRequest, narrate: Narrator) -> list[Dataset]:
-    """Turn the pictures into DICOM objects, one per slice in slice order, and the registration object if one is due.
+    """Turn the pictures into DICOM objects, one per slice in slice order, then what else the pipeline asks for.
 
     Raises:
         CaptureInvalid: an object broke a rule; none may leave.
     """
     with narrate("capture"):
-        captures = build_captures(request)
-        registration = build_registration(request)
-    objects = captures if registration is None else [*captures, registration]
+        request = _burn_bar(request)
+        fused = [build_stack(request)] if request.pipeline.output.multiframe else build_captures(request)
+        objects = [*fused, *_build_companions(request)]
+        for ds in objects:
+            compress_picture(ds, request.pipeline.output.compression)
     with narrate("verify"):
         verify_captures(objects, request)
     return objects
+
+
+def _burn_bar(request: CaptureRequest) -> CaptureRequest:
+    """The request with a colour bar in its pictures, where the pipeline asks for one; the pictures given stay whole."""
+    if not request.pipeline.output.colour_bar:
+        return request
+    colours = np.rint(palette_table(request.pipeline.fusion.palette) * 255).astype(np.uint8)
+    low, high = describe_ends(request.prepared.moving_window)
+    return replace(request, fused=replace(request.fused, rgb=burn_bar(request.fused.rgb, colours, low, high)))
+
+
+def _build_companions(request: CaptureRequest) -> Iterator[Dataset]:
+    """The registration object if one is due, and whatever the pipeline asks for besides."""
+    registration = build_registration(request)
+    if registration is not None:
+        yield registration
+    if request.pipeline.output.resampled:
+        yield from build_resampled(request)
+    if request.page is not None:
+        yield build_sheet(request)
+    if request.pipeline.output.blending:
+        yield build_blending(request)
+
+
+Headers = tuple[Sequence[Dataset], Sequence[Dataset]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,19 +184,20 @@ class FusedPair:
 
 
 def fuse_pair(
-    job: Job, sources: PairSources, pipeline: Pipeline, fuser: Fuser, narrate: Narrator, zone: tzinfo
+    job: Job, sources: PairSources, headers: Headers, pipeline: Pipeline, fuser: Fuser, narrate: Narrator
 ) -> FusedPair:
     """The whole plot in one process. The workers run the same parts with a rest between the first and the second.
 
-    ``zone`` is the one that dates and times on the objects are in, unless the MRI names another.
+    ``headers`` are the data sets of both series once more, fixed and moving; their pixels are not needed. Dates and
+    times on the objects are in the zone of the job's moment, unless the MRI names another.
 
     Raises:
         Refused: with the reason; nothing was written.
     """
-    fixed, moving = list(sources.fixed), list(sources.moving)
-    prepared = prepare_pair(replace(sources, fixed=fixed, moving=moving), pipeline, narrate)
+    prepared = prepare_pair(sources, pipeline, narrate)
     fused = fuse_prepared(prepared, pipeline, fuser, narrate)
-    request = CaptureRequest(job, pipeline, prepared, fused, fixed, moving, zone)
+    page = draw_page(job, pipeline, prepared, fused)
+    request = CaptureRequest(job, pipeline, prepared, fused, *headers, job.moment.tzinfo or UTC, page=page)
     objects = capture_fused(request, narrate)
     return FusedPair(prepared, fused, objects)
 
@@ -160,9 +213,21 @@ def _require_frame(fixed: Volume) -> None:
     )
 
 
+def _disown_frame(moving: Volume, fixed: Volume) -> Volume:
+    """The moving series without its frame of reference, where it names that of the fixed one and nobody vouches for it.
+
+    Whatever is made of the pair must not name the frame either: it would say that nothing had to be moved.
+    """
+    if moving.frame_of_reference_uid != fixed.frame_of_reference_uid:
+        return moving
+    return replace(moving, frame_of_reference_uid="", notes=(*moving.notes, _DISOWNED))
+
+
 def _choose_moving_window(resampled: Resampled, limits: UptakeWindow) -> Window:
     """Over what lies within the MRI alone, or a bladder far outside would dim all that is shown."""
     volume = resampled.volume
+    if limits.suv is not None and volume.unit is Unit.SUVBW:
+        return Window(limits.suv.low, limits.suv.high, volume.unit)
     floor = limits.floor_suv if volume.unit is Unit.SUVBW else 0.0
     return choose_window(volume.voxels, volume.unit, limits.low, limits.high, floor, resampled.covered)
 
@@ -185,7 +250,8 @@ def _estimate_plausible_motion(fixed: Volume, moving: Volume, limits: Registrati
         return _require_plausible(trust_shared_frame(fixed, moving), limits)
     preset = PRESETS[limits.preset]
     estimate = _require_plausible(estimate_motion(fixed, moving, preset), limits)
-    return require_quality(estimate, measure_quality(fixed, moving, estimate.motion, preset.head_height_mm))
+    quality = measure_quality(fixed, moving, estimate.motion, preset.head_height_mm)
+    return require_quality(estimate, quality, believe_doubtful=limits.doubt == "warn")
 
 
 def _require_plausible(estimate: MotionEstimate, limits: Registration) -> MotionEstimate:

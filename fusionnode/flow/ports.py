@@ -1,6 +1,6 @@
 """What the plot needs from the edges, as Protocols; `wiring` decides who fulfils them."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,6 +10,7 @@ from typing import Protocol, TypeAlias
 
 from pydicom import Dataset
 
+from fusionnode.domain.consignment import Consignment
 from fusionnode.domain.images import PreparedPair
 from fusionnode.domain.job import Job, JobEvent, JobState
 from fusionnode.domain.pair import Rejection
@@ -48,6 +49,28 @@ class DeliveryOutcome:
     delivery: Delivery
     stored: bool
     status: str
+
+
+@dataclass(frozen=True)
+class CommitmentReport:
+    """What a destination says of a storage commitment it was asked for (PS3.4 section J.3.3).
+
+    Attributes:
+        committed: SOP Instance UIDs it answers for.
+        lost: Failure Reason by the SOP Instance UID of those it does not answer for.
+    """
+
+    transaction_uid: str
+    committed: frozenset[str]
+    lost: Mapping[str, int]
+
+
+class ReportFate(StrEnum):
+    """What the ledger made of a commitment report. A worker that is busy with the job has to end its step first."""
+
+    ENTERED = "entered"
+    BUSY = "busy"
+    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
@@ -99,6 +122,9 @@ class Ledger(Protocol):
     def record_instance(self, header: InstanceHeader, seen_at: datetime) -> Arrival:
         """Enter one instance; a new one in a closed series reopens it under the next generation."""
 
+    def list_contradicted(self, sop_instance_uid: str) -> list[str]:
+        """UIDs of all series that some arrival of this SOP instance contradicts, in their order."""
+
     def list_series(self, states: Collection[SeriesState], seen_since: datetime | None = None) -> list[Series]:
         """All series in one of ``states``, first seen not before ``seen_since``, with instances, ordered by UID."""
 
@@ -106,7 +132,11 @@ class Ledger(Protocol):
         """The keys of what `list_series` returns, in the same order, without reading any instance."""
 
     def list_related(self, keys: Collection[SeriesKey]) -> list[Series]:
-        """All series, in any state, of the patients (by Patient ID alone) whom ``keys`` belong to, ordered by UID."""
+        """All series, in any state, that may bear on how ``keys`` are paired, ordered by UID.
+
+        Those are all of the same Patient ID; but of one that many patients share only those that a chain of studies
+        and frames of reference joins to ``keys``, and without one only ``keys`` themselves.
+        """
 
     def find_series(self, key: SeriesKey) -> Series:
         """The series as it stood in generation ``key.generation``."""
@@ -184,6 +214,13 @@ class Ledger(Protocol):
             JobUnknown, TransitionForbidden
         """
 
+    def resend_job(self, job_id: str, now: datetime, destination: str = "", *, everything: bool = False) -> Job:
+        """Have a job's instances sent again at once: those outstanding, or ``everything``.
+
+        Raises:
+            JobUnknown, TransitionForbidden
+        """
+
     def supersede_jobs(self, pipeline: str, fixed_uid: str, moving_uid: str, keep: str, now: datetime) -> list[str]:
         """End every unfinished job of the pair other than ``keep``; return ids of all earlier jobs, newest first."""
 
@@ -196,11 +233,37 @@ class Ledger(Protocol):
     def add_deliveries(self, deliveries: Iterable[Delivery]) -> None:
         """Owe these instances to their destinations; known ones are left as they are."""
 
-    def list_undelivered(self, job_id: str) -> list[Delivery]:
-        """What is still owed for a job, in a stable order."""
+    def list_undelivered(self, job_id: str, destination: str = "") -> list[Delivery]:
+        """What is still owed for a job, to one destination or to all, in a stable order."""
+
+    def list_uncommitted(self, job_id: str, destination: str) -> list[Delivery]:
+        """What a destination accepted and has not committed to, in the order of publishing."""
 
     def record_outcome(self, outcome: DeliveryOutcome, now: datetime) -> None:
         """Account for one attempt at one instance."""
+
+    def list_consignments(self, job_id: str) -> list[Consignment]:
+        """The accounts of the job with its destinations, by destination."""
+
+    def save_consignment(self, job: Job, consignment: Consignment, now: datetime) -> None:
+        """Keep how the last try ended, if and only if ``job.fence`` is still the current one.
+
+        Raises:
+            LeaseLost: the job was claimed again or moved on since.
+        """
+
+    def open_commitment(self, job: Job, destination: str, transaction_uid: str, now: datetime) -> None:
+        """Make a transaction known before it is asked for, so that its report finds its job whenever it comes.
+
+        Raises:
+            LeaseLost: the job was claimed again or moved on since.
+        """
+
+    def record_report(self, report: CommitmentReport, now: datetime, again: Callable[[int], datetime]) -> ReportFate:
+        """Enter what a destination reports: what it committed to is safe, what it lost is owed again.
+
+        ``again`` gives, from the number of requests so far, when what was lost is sent again.
+        """
 
     def count_deliveries(self, job_id: str) -> tuple[int, int]:
         """(stored, owed in total) over all destinations of the job."""
@@ -247,12 +310,42 @@ class Outbox(Protocol):
         """Write all objects, then make them visible at once; returns each with its path relative to the spool."""
 
 
+class Reports(Protocol):
+    """The commitment reports that were made durable and the ledger has not seen yet."""
+
+    def list_reports(self) -> Iterator[tuple[str, CommitmentReport]]:
+        """Yield them with their names, oldest first."""
+
+    def discard_report(self, name: str) -> None:
+        """Forget one; nothing happens when it is gone already."""
+
+
 class Sender(Protocol):
     """Carries instances to a destination."""
 
     def send(self, destination: str, deliveries: Sequence[Delivery]) -> Iterator[DeliveryOutcome]:
-        """Send each instance over one association and yield what became of it.
+        """Send each instance and yield what became of it.
 
         Raises:
-            DestinationUnreachable: no association could be had, or it broke; what was yielded before stands.
+            SettingsInvalid: there is no such destination.
+            DestinationUnreachable: it does not answer, or broke off; what was yielded before stands.
+        """
+
+    def offers_commitment(self, destination: str) -> bool:
+        """Whether storage commitment is to be asked of it; False also for one that does not exist."""
+
+    def request_commitment(self, destination: str, transaction_uid: str, deliveries: Sequence[Delivery]) -> None:
+        """Ask the destination to answer for instances it accepted; the report comes by another way, later.
+
+        Raises:
+            DestinationUnreachable: it does not answer.
+            CommitmentRefused: it does not take the request.
+        """
+
+    def echo(self, destination: str) -> str:
+        """Ask whether the destination answers; returns what it answered.
+
+        Raises:
+            SettingsInvalid: there is no such destination.
+            DestinationUnreachable: it does not answer, or not with success.
         """

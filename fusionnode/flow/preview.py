@@ -15,10 +15,10 @@ from fusionnode.slices.cut import cut_planes
 Pixel = TypeVar("Pixel", np.uint8, np.bool_)
 
 # Plane and the patient directions at its left and right edges, as `cut_planes` turns them.
-_PLANES = (("axial", "R", "L"), ("coronal", "R", "L"), ("sagittal", "A", "P"))
+PLANES = (("axial", "R", "L"), ("coronal", "R", "L"), ("sagittal", "A", "P"))
 
 _PANEL_PIXELS = 480
-_FIELDS = 8
+FIELDS = 8
 
 
 def render_preview(prepared: PreparedPair, fused: FusedStack, palette: Palette, modality: str) -> NDArray[np.uint8]:
@@ -28,11 +28,11 @@ def render_preview(prepared: PreparedPair, fused: FusedStack, palette: Palette, 
 
     ``modality`` is the functional one, for the column's title.
     """
-    stacks = (_show_grey(prepared.fixed), show_uptake(prepared.moving, palette), fused.rgb)
+    stacks = (show_grey(prepared.fixed), show_uptake(prepared.moving, palette), fused.rgb)
     cuts = [tuple(map(_enlarge, cut_planes(stack, prepared.grid))) for stack in stacks]
     rows = [
         SheetRow(plane, tuple(cut[index] for cut in cuts), left, right)
-        for index, (plane, left, right) in enumerate(_PLANES)
+        for index, (plane, left, right) in enumerate(PLANES)
     ]
     ramp = np.linspace(0, 1, 256, dtype=np.float32)[None, None]
     bar = ColourBar(show_uptake(ramp, palette)[0, 0], describe_limits(prepared.moving_window), column=1)
@@ -46,13 +46,13 @@ def render_alignment(prepared: PreparedPair, palette: Palette, modality: str) ->
     First MRI and uptake as a checkerboard, then the outline of each on the other: wherever one of them passes half of
     what its bright part has on average. Below stands everything the estimate warns of.
     """
-    halves = [_find_half(stack) for stack in (prepared.fixed, prepared.moving)]
+    halves = [find_half(stack) for stack in (prepared.fixed, prepared.moving)]
     cuts = zip(*(cut_planes(stack, prepared.grid) for stack in (prepared.fixed, prepared.moving)), strict=True)
     rows = []
-    for (fixed, moving), (plane, left, right) in zip(cuts, _PLANES, strict=True):
-        grey, colour = _enlarge(_show_grey(fixed)), _enlarge(show_uptake(moving[None], palette)[0])
+    for (fixed, moving), (plane, left, right) in zip(cuts, PLANES, strict=True):
+        grey, colour = _enlarge(show_grey(fixed)), _enlarge(show_uptake(moving[None], palette)[0])
         panels = (
-            lay_checkerboard(grey, colour, max(1, max(grey.shape[:2]) // _FIELDS)),
+            lay_checkerboard(grey, colour, max(1, max(grey.shape[:2]) // FIELDS)),
             draw_outline(colour, _enlarge(fixed > halves[0])),
             draw_outline(grey, _enlarge(moving > halves[1])),
         )
@@ -61,7 +61,7 @@ def render_alignment(prepared: PreparedPair, palette: Palette, modality: str) ->
     return render_contact_sheet(rows, titles, footnotes=prepared.estimate.warnings)
 
 
-def _find_half(stack: SliceStack) -> float:
+def find_half(stack: SliceStack) -> float:
     """Half the mean of what is brighter than the mean; what is black everywhere has no outline."""
     bright = stack[stack > stack.mean()]
     return float(bright.mean()) / 2 if bright.size else 1.0
@@ -73,7 +73,7 @@ def _enlarge(panel: NDArray[Pixel]) -> NDArray[Pixel]:
     return panel.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
-def _show_grey(stack: SliceStack) -> RgbStack:
+def show_grey(stack: SliceStack) -> RgbStack:
     """A stack or a single picture."""
     grey = np.rint(stack * 255).astype(np.uint8)
     return np.repeat(grey[..., None], 3, axis=-1)

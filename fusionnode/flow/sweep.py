@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum, auto
@@ -46,6 +46,7 @@ class Sweeper:
         rematch_seconds: complete series seen within the pipelines' hold times are matched again after this time, so
             that those whose time ran out are told so. The first round looks back over the pipelines' windows, so that
             pairs missed while no sweeper ran are found.
+        judge_pair: asked before a job is entered; without it every pair is fused.
     """
 
     ledger: Ledger
@@ -55,6 +56,7 @@ class Sweeper:
     pipelines: Mapping[str, Pipeline]
     times: SettleTimes
     rematch_seconds: float = 600.0
+    judge_pair: "PairJudge | None" = None
     _stillness: Stillness = field(default_factory=Stillness)
     _failures: Counter[str] = field(default_factory=Counter)
     _closed: set[SeriesKey] = field(default_factory=set)
@@ -109,7 +111,9 @@ class Sweeper:
         if self.ledger.record_instance(header, now) is Arrival.CONFLICT:
             logger.warning("instance %s contradicts what came before; both are kept", header.sop_instance_uid)
             reason = "An instance that contradicts the series arrived; see `fusionnode series`."
-            self.ledger.withdraw_jobs(header.series_instance_uid, reason, now)
+            # A UID that is known from another series spoils that one as well.
+            for series_uid in self.ledger.list_contradicted(header.sop_instance_uid):
+                self.ledger.withdraw_jobs(series_uid, reason, now)
         # The row is committed before the file moves, so a crash in between only repeats the move.
         self.arrivals.settle_arrival(arrival)
 
@@ -182,8 +186,28 @@ class Sweeper:
                 # A pair that was fused before may have waited meanwhile for what proved unusable.
                 uids = {key.series_instance_uid for pair in matching.pairs for key in (pair.fixed, pair.moving)}
                 self.ledger.withdraw_rejections(pipeline.name, uids)
-            jobs += [queue_pair(self.ledger, pipeline, pair, contents, now) for pair in matching.pairs]
+            jobs += [self._queue(pipeline, pair, contents, now) for pair in matching.pairs]
         return [job for job in jobs if job is not None]
+
+    def _queue(self, pipeline: Pipeline, pair: Pair, contents: Mapping[SeriesKey, str], now: datetime) -> Job | None:
+        if self.judge_pair is None:
+            return queue_pair(self.ledger, pipeline, pair, contents, now)
+        judgement = self.judge_pair(pair, derive_pair_id(pipeline, pair, contents))
+        if not judgement.wanted:
+            return None
+        return queue_pair(self.ledger, pipeline, pair, contents, now, judgement.supersedes)
+
+
+@dataclass(frozen=True)
+class PairJudgement:
+    """Whether a pair is to be fused, and the earlier fused series (UID) that the new one takes the place of."""
+
+    wanted: bool
+    supersedes: str = ""
+
+
+PairJudge = Callable[[Pair, str], PairJudgement]
+"""Takes a pair and the id that its job would have."""
 
 
 class _Indexing(Enum):
@@ -201,16 +225,28 @@ def _longest_window(pipelines: Iterable[Pipeline], *, hold_only: bool) -> timede
     return timedelta(hours=max(hours, default=0) + 24)
 
 
+def derive_pair_id(pipeline: Pipeline, pair: Pair, contents: Mapping[SeriesKey, str]) -> str:
+    """Return the id of the job of ``pair``; ``contents`` holds `Series.content` of both series."""
+    return derive_job_id(pipeline.name, pipeline.version, contents[pair.fixed], contents[pair.moving])
+
+
 def queue_pair(
-    ledger: Ledger, pipeline: Pipeline, pair: Pair, contents: Mapping[SeriesKey, str], now: datetime
+    ledger: Ledger,
+    pipeline: Pipeline,
+    pair: Pair,
+    contents: Mapping[SeriesKey, str],
+    now: datetime,
+    supersedes: str = "",
 ) -> Job | None:
     """Enter the job of ``pair``; None when it is known already.
+
+    ``supersedes`` is the UID of a fused series that is not of this ledger, for a pair that has no earlier job here.
 
     Unfinished jobs on earlier generations of it are ended: their data is not whole. A job on another pair of the same
     scan is right, only worse, and the better one may yet be refused: it goes on, and the new one says that it
     supersedes it.
     """
-    job_id = derive_job_id(pipeline.name, pipeline.version, contents[pair.fixed], contents[pair.moving])
+    job_id = derive_pair_id(pipeline, pair, contents)
     if ledger.has_job(job_id):
         return None
     fixed_uid, moving_uid = pair.fixed.series_instance_uid, pair.moving.series_instance_uid
@@ -227,7 +263,7 @@ def queue_pair(
         shared_frame=pair.shared_frame,
         state=JobState.QUEUED,
         moment=now.replace(microsecond=0),
-        supersedes=earlier[0] if earlier else "",
+        supersedes=earlier[0] if earlier else supersedes,
     )
     because = "; ".join([f"score {pair.score:.10g}", *pair.reasons])
     if not ledger.add_job(job, because):

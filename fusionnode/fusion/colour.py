@@ -10,17 +10,11 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.pixels.processing import apply_color_lut
 
 from fusionnode.domain.images import RgbStack, SliceStack
+from fusionnode.pipeline.palettes import palette_table
 from fusionnode.pipeline.schema import Palette
 
-_WELL_KNOWN_UIDS = {
-    Palette.HOT_IRON: "1.2.840.10008.1.5.1",
-    Palette.PET: "1.2.840.10008.1.5.2",
-    Palette.HOT_METAL_BLUE: "1.2.840.10008.1.5.3",
-    Palette.PET_20_STEP: "1.2.840.10008.1.5.4",
-}
 _LUMA = np.array([0.299, 0.587, 0.114])
 _COLOURED = 0.4
 """Saturation (HSV) down to which a palette entry counts as coloured."""
@@ -123,17 +117,6 @@ def luminance(rgb: RgbStack) -> SliceStack:
     """The luminance of uint8 [..., 3], float32 [...] in [0, 1]."""
     luminances: SliceStack = (rgb @ _LUMA / 255).astype(np.float32)
     return luminances
-
-
-@cache
-def palette_table(palette: Palette) -> NDArray[np.float64]:
-    """The 256 colours of a palette (PS3.6, well-known colour palettes), float64 [256, 3] in [0, 1], read-only."""
-    ramp = np.arange(256, dtype=np.uint8)
-    uid = _WELL_KNOWN_UIDS.get(palette)
-    colours = np.stack([ramp] * 3, axis=1) if uid is None else apply_color_lut(ramp, palette=uid)
-    table: NDArray[np.float64] = colours / 255.0
-    table.setflags(write=False)
-    return table
 
 
 @cache

@@ -17,6 +17,7 @@ from fusionnode.index.database import Store, insert_new
 from fusionnode.index.event_log import Event, append_event
 from fusionnode.index.instance_rows import read_identity, write_identity, write_row
 from fusionnode.index.tables import ConflictRow, GenerationRow, InstanceRow, SeriesRow
+from fusionnode.pairing.patient import find_contradictions
 
 logger = logging.getLogger(__name__)
 
@@ -55,20 +56,23 @@ class ArrivalStore(Store):
             connection.execute(insert(InstanceRow).values(write_row(header, generation, seen_at)))
             return Arrival.NEW
 
+    def list_contradicted(self, sop_instance_uid: str) -> list[str]:
+        """Return the UIDs of all series that some arrival of this SOP instance contradicts, in their order.
+
+        That is the one it claims and, where its UID was known before, the one it was known in.
+        """
+        query = select(ConflictRow.series_instance_uid).where(ConflictRow.sop_instance_uid == sop_instance_uid)
+        with self._database.read() as connection:
+            return sorted(set(connection.execute(query).scalars()))
+
 
 def describe_difference(known: PatientIdentity, claimed: PatientIdentity) -> str:
     """Return which parts of two identities contradict each other, in words without their values; empty when none does.
 
     The Patient ID must be equal; the other parts only where both sides have them.
     """
-    optional = (
-        ("issuer of patient ID", known.issuer, claimed.issuer),
-        ("birth date", known.birth_date, claimed.birth_date),
-        ("sex", known.sex, claimed.sex),
-    )
     parts = ["patient ID"] if known.patient_id != claimed.patient_id else []
-    parts += [name for name, one, other in optional if one and other and one != other]
-    return ", ".join(parts)
+    return ", ".join([*parts, *find_contradictions(known, claimed)])
 
 
 def _exclude_other_writers(connection: Connection) -> None:

@@ -7,7 +7,7 @@ instead of filling memory, and every way in which the parser fails on hostile by
 import io
 import struct
 import zlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TypeVar, cast
@@ -47,6 +47,7 @@ PARSER_FAILURES = (
 Parsed = TypeVar("Parsed")
 
 _PER_FRAME_GROUPS = 0x52009230
+_UNDEFINED_LENGTH = 0xFFFFFFFF
 _RADIOTHERAPY_GROUPS = range(0x3002, 0x3010)
 _PIXEL_GROUPS = 0x7FE0
 _PREFIX_END = 132
@@ -59,16 +60,22 @@ class ParsedHeader:
     Attributes:
         transfer_syntax_uid: from the file meta information.
         ds: the wanted elements of the data set.
-        first_frame: the first item of the Per-frame Functional Groups Sequence, or an empty data set.
+        frames: the items of the Per-frame Functional Groups Sequence; the first alone where all would be more than a
+            header may need, or a later one is broken.
     """
 
     transfer_syntax_uid: str
     ds: Dataset
-    first_frame: Dataset
+    frames: tuple[Dataset, ...]
+
+    @property
+    def first_frame(self) -> Dataset:
+        """The first of the frames, or an empty data set."""
+        return next(iter(self.frames), Dataset())
 
 
-def parse_header(path: Path, wanted: Collection[str]) -> ParsedHeader:
-    """Parse ``path`` up to its pixels and keep the elements named by the keywords in ``wanted``.
+def parse_header(path: Path, wanted: Collection[str | int]) -> ParsedHeader:
+    """Parse ``path`` up to its pixels and keep the elements named by the keywords and tags in ``wanted``.
 
     Raises:
         DatasetUnreadable: it is no Part 10 file (PS3.10 section 7.1), breaks the encoding rules, or needs more than
@@ -106,7 +113,7 @@ def refuse_parser_failures(parse: Callable[[], Parsed], name: str) -> Parsed:
         ) from error
 
 
-def _parse_stream(stream: BinaryIO, wanted: Collection[str]) -> ParsedHeader:
+def _parse_stream(stream: BinaryIO, wanted: Collection[str | int]) -> ParsedHeader:
     if stream.read(_PREFIX_END)[128:] != b"DICM":
         raise DatasetUnreadable("The file has no DICM prefix.", remedy="Only files as of PS3.10 section 7.1 are read.")
     budget = _Budget()
@@ -120,7 +127,7 @@ def _parse_stream(stream: BinaryIO, wanted: Collection[str]) -> ParsedHeader:
     bounded = _bound(body, budget)
     tags: list[BaseTag | int] = [Tag(keyword) for keyword in wanted]
     ds = read_dataset(bounded, implicit, little, stop_when=_ends_header, specific_tags=tags)
-    return ParsedHeader(transfer_syntax_uid, ds, _read_first_frame(bounded, little))
+    return ParsedHeader(transfer_syntax_uid, ds, _read_frames(bounded, little))
 
 
 def _choose_encoding(transfer_syntax_uid: str) -> tuple[bool, bool]:
@@ -136,16 +143,33 @@ def _ends_header(tag: BaseTag, vr: str | None, length: int) -> bool:
     return tag == _PER_FRAME_GROUPS or tag.group >= _PIXEL_GROUPS or tag.group in _RADIOTHERAPY_GROUPS
 
 
-def _read_first_frame(stream: BinaryIO, little: bool) -> Dataset:
-    """Read one item of the sequence the stream stands at: ten thousand frames must not be parsed to know the first."""
+def _read_frames(stream: BinaryIO, little: bool) -> tuple[Dataset, ...]:
+    """Read the items of the sequence the stream stands at, or the first alone: the first must be readable."""
+    items: list[Dataset] = []
+    try:
+        items.extend(_iterate_frames(stream, little))
+    except (DatasetUnreadable, *PARSER_FAILURES):
+        if not items:
+            raise
+        del items[1:]
+    return tuple(items)
+
+
+def _iterate_frames(stream: BinaryIO, little: bool) -> Iterator[Dataset]:
     start = stream.tell()
     order = "<" if little else ">"
     head = stream.read(12)
     if len(head) < 12 or struct.unpack(order + "HH", head[:4]) != (0x5200, 0x9230):
-        return Dataset()
+        return
     implicit = head[4:6] not in (b"SQ", b"UN")
-    stream.seek(start + (8 if implicit else 12))
-    return read_sequence_item(stream, implicit, little, "iso8859") or Dataset()
+    begin = start + (8 if implicit else 12)
+    (length,) = struct.unpack(order + "L", head[4:8] if implicit else head[8:12])
+    stream.seek(begin)
+    while length == _UNDEFINED_LENGTH or stream.tell() < begin + length:
+        item = read_sequence_item(stream, implicit, little, "iso8859")
+        if item is None:
+            return
+        yield item
 
 
 def _inflate(stream: BinaryIO) -> BinaryIO:

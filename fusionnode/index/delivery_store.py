@@ -4,12 +4,13 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import datetime
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, func, select, update
 
 from fusionnode.errors import JobUnknown
 from fusionnode.flow.ports import Delivery, DeliveryOutcome
+from fusionnode.index.consignment_rows import AT_THE_BEGINNING, match_consignment
 from fusionnode.index.database import Store, insert_new
-from fusionnode.index.tables import DeliveryRow, JobRow
+from fusionnode.index.tables import ConsignmentRow, DeliveryRow, JobRow
 
 
 class DeliveryStore(Store):
@@ -21,21 +22,30 @@ class DeliveryStore(Store):
         Raises:
             JobUnknown: one of them is of no known job.
         """
-        rows = [asdict(delivery) | {"last_tried_at": None, "stored_at": None} for delivery in deliveries]
+        untried = {"last_tried_at": None, "stored_at": None, "committed_at": None}
+        rows = [asdict(delivery) | untried for delivery in deliveries]
+        consignments = sorted({(row["job_id"], row["destination"]) for row in rows})
         with self._database.write() as connection:
             for job_id in sorted({row["job_id"] for row in rows}):
                 if connection.execute(select(JobRow.id).where(JobRow.id == job_id)).first() is None:
                     raise JobUnknown(f"There is no job {job_id}.", remedy="See `fusionnode jobs`.", job_id=job_id)
             insert_new(connection, DeliveryRow, rows)
+            begun = [{"job_id": job, "destination": to, **AT_THE_BEGINNING} for job, to in consignments]
+            insert_new(connection, ConsignmentRow, begun)
 
-    def list_undelivered(self, job_id: str) -> list[Delivery]:
-        """Return what is still owed for a job: by destination, then in the order of publishing."""
+    def list_undelivered(self, job_id: str, destination: str = "") -> list[Delivery]:
+        """Return what is still owed for a job, to one destination or to all: by destination, then as published."""
+        owed = match_consignment(DeliveryRow, job_id, destination)
+        return self._list_deliveries(owed, DeliveryRow.stored_at.is_(None))
+
+    def list_uncommitted(self, job_id: str, destination: str) -> list[Delivery]:
+        """Return what a destination accepted and has not committed to, in the order of publishing."""
+        sent = match_consignment(DeliveryRow, job_id, destination)
+        return self._list_deliveries(sent, DeliveryRow.stored_at.is_not(None), DeliveryRow.committed_at.is_(None))
+
+    def _list_deliveries(self, *conditions: ColumnElement[bool]) -> list[Delivery]:
         columns = [getattr(DeliveryRow, name) for name in Delivery.__dataclass_fields__]
-        query = (
-            select(*columns)
-            .where(DeliveryRow.job_id == job_id, DeliveryRow.stored_at.is_(None))
-            .order_by(DeliveryRow.destination, DeliveryRow.id)
-        )
+        query = select(*columns).where(*conditions).order_by(DeliveryRow.destination, DeliveryRow.id)
         with self._database.read() as connection:
             return [Delivery(**row) for row in connection.execute(query).mappings()]
 

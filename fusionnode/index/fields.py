@@ -25,7 +25,7 @@ _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _INTEGER = re.compile(r"[+-]?\d{1,12}")
 
 
-def read_text(ds: Dataset, keyword: str) -> str:
+def read_text(ds: Dataset, keyword: str | int) -> str:
     """Return the value as clean text: decoded, without padding or control characters; empty when absent.
 
     Several values are joined with a backslash. At most 1024 characters are kept.
@@ -59,12 +59,18 @@ def read_integer(ds: Dataset, keyword: str) -> int | None:
     return number if abs(number) <= LARGEST_COUNT else None
 
 
-def read_unsigned(ds: Dataset, keyword: str) -> int:
+def read_unsigned(ds: Dataset, keyword: str | int) -> int:
     """Return the first value of a US attribute, 0 when absent."""
+    return next(iter(read_unsigneds(ds, keyword)), 0)
+
+
+def read_unsigneds(ds: Dataset, keyword: str | int) -> list[int]:
+    """Return all values of a US attribute."""
     element = _find_raw(ds, keyword)
-    if element is None or not element.value or len(element.value) < 2:
-        return 0
-    return int.from_bytes(element.value[:2], "little" if element.is_little_endian else "big")
+    if element is None or not isinstance(element.value, bytes):
+        return []
+    order = "<" if element.is_little_endian else ">"
+    return [number for (number,) in struct.iter_unpack(f"{order}H", element.value[: len(element.value) // 2 * 2])]
 
 
 def read_attribute(ds: Dataset, keyword: str) -> str:
@@ -74,24 +80,33 @@ def read_attribute(ds: Dataset, keyword: str) -> str:
     return read_text(ds, keyword)
 
 
-def read_first_item(ds: Dataset, keyword: str) -> Dataset:
-    """Return the first item of a sequence, or an empty data set.
+def read_items(ds: Dataset, keyword: str) -> list[Dataset]:
+    """Return the items of a sequence.
 
     Raises:
         Whatever pydicom raises on malformed bytes, if the sequence was not parsed yet: see `bounded.PARSER_FAILURES`.
     """
     value = ds[keyword].value if keyword in ds else None
-    return value[0] if isinstance(value, Sequence) and value else Dataset()
+    return list(value) if isinstance(value, Sequence) else []
 
 
-def _find_raw(ds: Dataset, keyword: str) -> RawDataElement | None:
+def read_first_item(ds: Dataset, keyword: str) -> Dataset:
+    """Return the first item of a sequence, or an empty data set.
+
+    Raises:
+        As `read_items`.
+    """
+    return next(iter(read_items(ds, keyword)), Dataset())
+
+
+def _find_raw(ds: Dataset, keyword: str | int) -> RawDataElement | None:
     if keyword not in ds:
         return None
     element = ds.get_item(keyword)
     return element if isinstance(element, RawDataElement) else None
 
 
-def _read_bytes(ds: Dataset, keyword: str) -> bytes:
+def _read_bytes(ds: Dataset, keyword: str | int) -> bytes:
     element = _find_raw(ds, keyword)
     return element.value if element is not None and isinstance(element.value, bytes) else b""
 

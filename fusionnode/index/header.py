@@ -1,5 +1,7 @@
 """Edge: reads the facts of a stored instance from its file, tolerant of oddity, strict about identity."""
 
+from collections.abc import Callable
+
 from pydicom import Dataset
 
 from fusionnode.domain.series import INDEXED_ATTRIBUTES, InstanceHeader, PatientIdentity
@@ -7,6 +9,7 @@ from fusionnode.domain.uids import parse_uid
 from fusionnode.errors import DatasetUnreadable
 from fusionnode.flow.ports import StoredFile
 from fusionnode.index.bounded import ParsedHeader, parse_header, refuse_parser_failures
+from fusionnode.index.component import COMPONENT_TAGS, read_component
 from fusionnode.index.fields import (
     read_attribute,
     read_decimals,
@@ -14,7 +17,9 @@ from fusionnode.index.fields import (
     read_integer,
     read_text,
     read_unsigned,
+    read_unsigneds,
 )
+from fusionnode.index.given import GIVEN_TAGS, read_energy_windows, read_radionuclides, read_radiopharmaceuticals
 from fusionnode.index.moments import read_acquired_at
 
 _IDENTIFIERS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
@@ -25,6 +30,7 @@ _FACTS = (
     "SpecificCharacterSet",
     "PatientID",
     "IssuerOfPatientID",
+    "IssuerOfPatientIDQualifiersSequence",
     "PatientBirthDate",
     "PatientSex",
     "Rows",
@@ -48,10 +54,20 @@ _FACTS = (
     "ContentTime",
     "DetectorInformationSequence",
     "SharedFunctionalGroupsSequence",
+    "SliceVector",
+    *COMPONENT_TAGS,
+    *GIVEN_TAGS,
 )
+_GATHERED: dict[str, Callable[[Dataset], str]] = {
+    "ComplexImageComponent": read_component,
+    "EnergyWindow": read_energy_windows,
+    "Radionuclide": read_radionuclides,
+    "Radiopharmaceutical": read_radiopharmaceuticals,
+}
 _GEOMETRY_MACROS = ("PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence")
 
 _LONGEST_IDENTIFIER = 64
+_LONGEST_UNIVERSAL = 1000  # less than `read_text` keeps, so that what it cut is noticed
 
 
 def read_header(stored: StoredFile) -> InstanceHeader:
@@ -78,7 +94,7 @@ def read_header(stored: StoredFile) -> InstanceHeader:
         study_instance_uid=study_uid,
         frame_of_reference_uid=_read_frame_of_reference(ds),
         modality=read_text(ds, "Modality"),
-        patient=_read_patient(ds),
+        patient=refuse_parser_failures(lambda: _read_patient(ds), stored.path.name),
         sha256=stored.sha256,
         path=stored.place,
         transfer_syntax_uid=parsed.transfer_syntax_uid,
@@ -91,7 +107,8 @@ def read_header(stored: StoredFile) -> InstanceHeader:
         pixel_spacing_mm=pixel_spacing_mm,
         acquired_at=read_acquired_at(ds),
         claimed_slices=_read_claimed_slices(ds),
-        attributes=_read_attributes(ds),
+        places=refuse_parser_failures(lambda: _count_places(parsed), stored.path.name),
+        attributes=refuse_parser_failures(lambda: _read_attributes(ds), stored.path.name),
     )
 
 
@@ -120,15 +137,23 @@ def _read_patient(ds: Dataset) -> PatientIdentity:
         issuer=_read_identifier(ds, "IssuerOfPatientID"),
         birth_date=birth_date if len(birth_date) == 8 and birth_date.isdecimal() else "",
         sex=sex if sex in ("M", "F", "O") else "",
+        authority=_read_authority(ds),
     )
 
 
-def _read_identifier(ds: Dataset, keyword: str) -> str:
+def _read_authority(ds: Dataset) -> str:
+    """Return the universal name of the issuer of the Patient ID with its type (PS3.3 section 10.15)."""
+    item = read_first_item(ds, "IssuerOfPatientIDQualifiersSequence")
+    name = _read_identifier(item, "UniversalEntityID", longest=_LONGEST_UNIVERSAL)
+    return f"{read_text(item, 'UniversalEntityIDType').upper()}:{name}" if name else ""
+
+
+def _read_identifier(ds: Dataset, keyword: str, longest: int = _LONGEST_IDENTIFIER) -> str:
     """Read an identifier whole or not at all: cut short it might become another patient's (LO, PS3.5 section 6.2)."""
     text = read_text(ds, keyword)
-    if len(text) > _LONGEST_IDENTIFIER:
+    if len(text) > longest:
         raise DatasetUnreadable(
-            f"{keyword} has {len(text)} characters; the Standard allows {_LONGEST_IDENTIFIER}.",
+            f"{keyword} has more than {longest} characters.",
             remedy="Mend it at the sender.",
         )
     return text
@@ -152,8 +177,23 @@ def _read_claimed_slices(ds: Dataset) -> int:
     return max(read_unsigned(ds, "NumberOfSlices"), images, 0)
 
 
+def _count_places(parsed: ParsedHeader) -> int:
+    """Return at how many positions the frames lie: NM objects number their slices, the others place each frame."""
+    frames = _read_frames(parsed.ds)
+    if frames == 1:
+        return 0
+    numbers = read_unsigneds(parsed.ds, "SliceVector")
+    if len(numbers) == frames:
+        return len(set(numbers))
+    items = (read_first_item(frame, "PlanePositionSequence") for frame in parsed.frames)
+    positions = [read_decimals(item, "ImagePositionPatient", 3) for item in items]
+    told = [tuple(round(part, 2) for part in position) for position in positions if position is not None]
+    return len(set(told)) if len(told) == frames else 0
+
+
 def _read_attributes(ds: Dataset) -> dict[str, str]:
     texts = {keyword: read_attribute(ds, keyword) for keyword in sorted(INDEXED_ATTRIBUTES)}
+    texts |= {name: gather(ds) for name, gather in _GATHERED.items()}
     return {keyword: text for keyword, text in texts.items() if text}
 
 

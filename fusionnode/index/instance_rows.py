@@ -23,9 +23,10 @@ _SAME = (
     "instance_number",
     "acquired_at",
     "claimed_slices",
+    "places",
 )
 _NUMBERS = ("position_mm", "orientation", "pixel_spacing_mm")
-_IDENTITY = ("patient_id", "issuer", "birth_date", "sex")
+_IDENTITY = ("patient_id", "issuer", "birth_date", "sex", "authority")
 
 
 def write_row(header: InstanceHeader, generation: int, seen_at: datetime) -> dict[str, Any]:

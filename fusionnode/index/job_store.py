@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, false, or_, select, update
 from sqlalchemy.orm import aliased
 
 from fusionnode.domain.job import TRANSITIONS, WAITING, WORKING, Job, JobEvent, JobState, next_state
 from fusionnode.domain.terms import Step
 from fusionnode.errors import JobUnknown, LeaseLost, TransitionForbidden
+from fusionnode.index.consignment_rows import revive_consignments
 from fusionnode.index.database import CHUNK, Store, insert_new
 from fusionnode.index.event_log import Event, append_event
 from fusionnode.index.job_rows import describe_cause, read_job, write_job
@@ -22,7 +23,9 @@ _ATTEMPTS: dict[JobEvent, Any] = {
     JobEvent.DEFERRED: JobRow.attempts + 1,
     JobEvent.EXPIRED: JobRow.attempts + 1,
     JobEvent.FINISHED: 0,
+    JobEvent.POSTPONED: 0,
     JobEvent.RETRIED: 0,
+    JobEvent.RESENT: 0,
 }
 
 
@@ -58,7 +61,7 @@ class JobStore(Store):
             JobUnknown: there is none.
         """
         with self._database.read() as connection:
-            return _find_job(connection, job_id)
+            return find_row(connection, job_id)
 
     def list_jobs(self, states: Collection[JobState] | None = None, limit: int = 1000) -> list[Job]:
         """Return jobs, newest first."""
@@ -138,7 +141,8 @@ class JobStore(Store):
     ) -> Job:
         """Move a job along the transition table, if and only if ``job.fence`` is still the current one.
 
-        ``cause`` fills ``reason`` and ``error``; ``not_before`` holds a deferred job back.
+        ``cause`` fills ``reason`` and ``error``; ``not_before`` holds the next step back. A job that is STORED goes on
+        at that time, and without it rests.
 
         Raises:
             JobUnknown: there is no such job.
@@ -150,21 +154,46 @@ class JobStore(Store):
             raise TransitionForbidden("A job is claimed with a lease only.", state=job.state, job_event=event)
         reason, error = describe_cause(cause)
         with self._database.write() as connection:
-            moved = _move_job(connection, job, _Move(event, now, reason, error, not_before))
+            moved = move_job(connection, job, Move(event, now, reason, error, not_before))
             if moved is None:
                 raise _explain_loss(connection, job)
         return moved
 
     def retry_job(self, job_id: str, now: datetime) -> Job:
-        """Put a refused or failed job back at its beginning.
+        """Put a refused or failed job back at its beginning; destinations that were given up are tried again.
 
         Raises:
             JobUnknown: there is no such job.
             TransitionForbidden: it is neither refused nor failed.
         """
         with self._database.write() as connection:
-            job = _find_job(connection, job_id, lock=True)
-            moved = _move_job(connection, job, _Move(JobEvent.RETRIED, now))
+            job = find_row(connection, job_id, lock=True)
+            revive_consignments(connection, job_id)
+            moved = move_job(connection, job, Move(JobEvent.RETRIED, now))
+            if moved is None:
+                raise _explain_loss(connection, job)
+        return moved
+
+    def resend_job(self, job_id: str, now: datetime, destination: str = "", *, everything: bool = False) -> Job:
+        """Have a job's instances sent again at once: those outstanding, or ``everything``.
+
+        ``destination`` restricts it to one of them. Destinations that were given up are tried again.
+
+        Raises:
+            JobUnknown: there is no such job.
+            TransitionForbidden: nothing of it was published for that destination, or a worker has it at this moment.
+        """
+        with self._database.write() as connection:
+            job = find_row(connection, job_id, lock=True)
+            next_state(job.state, JobEvent.RESENT)
+            if not revive_consignments(connection, job_id, destination, everything=everything):
+                raise TransitionForbidden(
+                    f"Nothing of job {job_id} was ever published for {destination or 'any destination'}.",
+                    remedy="See `fusionnode jobs`; `fusionnode retry` makes its objects anew.",
+                    state=job.state,
+                    job_event=JobEvent.RESENT,
+                )
+            moved = move_job(connection, job, Move(JobEvent.RESENT, now))
             if moved is None:
                 raise _explain_loss(connection, job)
         return moved
@@ -178,10 +207,10 @@ class JobStore(Store):
         with self._database.write() as connection:
             jobs = _load_jobs(connection, select(*_COLUMNS).where(pair).order_by(JobRow.id).with_for_update())
             earlier = _choose_earlier(jobs, keep)
-            move = _Move(JobEvent.SUPERSEDED, now, f"Job {keep} on newer data takes its place.")
+            move = Move(JobEvent.SUPERSEDED, now, f"Job {keep} on newer data takes its place.")
             for job in earlier:
                 if job.state in _UNFINISHED:
-                    _move_job(connection, job, move)
+                    move_job(connection, job, move)
         return [job.id for job in earlier]
 
     def withdraw_jobs(self, series_instance_uid: str, reason: str, now: datetime) -> list[str]:
@@ -191,7 +220,7 @@ class JobStore(Store):
         with self._database.write() as connection:
             jobs = _load_jobs(connection, unfinished.with_for_update())
             for job in jobs:
-                _move_job(connection, job, _Move(JobEvent.SUPERSEDED, now, reason))
+                move_job(connection, job, Move(JobEvent.SUPERSEDED, now, reason))
         return [job.id for job in jobs]
 
     def release_expired(self, now: datetime) -> list[Job]:
@@ -202,14 +231,15 @@ class JobStore(Store):
             .order_by(JobRow.id)
             .with_for_update(skip_locked=True)
         )
-        move = _Move(JobEvent.EXPIRED, now, "Its worker went silent and the lease ran out.")
+        # With a time, for a stored job without one would rest and never be asked for its commitment again.
+        move = Move(JobEvent.EXPIRED, now, "Its worker went silent and the lease ran out.", not_before=now)
         with self._database.write() as connection:
-            moved = [_move_job(connection, job, move) for job in _load_jobs(connection, expired)]
+            moved = [move_job(connection, job, move) for job in _load_jobs(connection, expired)]
         return [job for job in moved if job is not None]
 
 
 @dataclass(frozen=True)
-class _Move:
+class Move:
     """One step along the transition table and what is noted with it."""
 
     event: JobEvent
@@ -219,7 +249,7 @@ class _Move:
     not_before: datetime | None = None
 
 
-def _move_job(connection: Connection, job: Job, move: _Move) -> Job | None:
+def move_job(connection: Connection, job: Job, move: Move) -> Job | None:
     """Move ``job`` unless it is not what it was; return it as it is now, or None when nothing was changed."""
     state = next_state(job.state, move.event)
     statement = (
@@ -230,7 +260,7 @@ def _move_job(connection: Connection, job: Job, move: _Move) -> Job | None:
             attempts=_ATTEMPTS.get(move.event, JobRow.attempts),
             reason=move.reason,
             error=move.error,
-            not_before=move.not_before if move.event is JobEvent.DEFERRED else None,
+            not_before=move.not_before,
             lease_until=None,
             worker="",
         )
@@ -249,7 +279,20 @@ def _is_unchanged(job: Job) -> ColumnElement[bool]:
 
 
 def _is_claimable(row: type[JobRow], step: Step, now: datetime) -> ColumnElement[bool]:
-    return and_(row.state == WAITING[step], or_(row.not_before.is_(None), row.not_before <= now))
+    # A stored job without a time has nothing more to wait for.
+    at_once = false() if step is Step.COMMIT else row.not_before.is_(None)
+    return and_(row.state == WAITING[step], or_(at_once, row.not_before <= now))
+
+
+def require_fence(connection: Connection, job: Job) -> None:
+    """Lock the job until the transaction ends.
+
+    Raises:
+        JobUnknown: there is no such job.
+        LeaseLost: it is not what its worker holds it to be any more.
+    """
+    if connection.execute(select(JobRow.id).where(_is_unchanged(job)).with_for_update()).first() is None:
+        raise _explain_loss(connection, job)
 
 
 def _choose_claimable(step: Step, now: datetime, job_id: str | None) -> Any:
@@ -280,7 +323,12 @@ def _load_jobs(connection: Connection, query: Select[Any]) -> list[Job]:
     return [read_job(row) for row in connection.execute(query).mappings()]
 
 
-def _find_job(connection: Connection, job_id: str, *, lock: bool = False) -> Job:
+def find_row(connection: Connection, job_id: str, *, lock: bool = False) -> Job:
+    """Return the job; with ``lock`` nobody else moves it until the transaction ends.
+
+    Raises:
+        JobUnknown: there is none.
+    """
     query = select(*_COLUMNS).where(JobRow.id == job_id)
     jobs = _load_jobs(connection, query.with_for_update() if lock else query)
     if not jobs:
@@ -294,7 +342,7 @@ def _explain_loss(connection: Connection, job: Job) -> LeaseLost:
     Raises:
         JobUnknown: there is no such job.
     """
-    found = _find_job(connection, job.id)
+    found = find_row(connection, job.id)
     return LeaseLost(
         f"Job {job.id} is {found.state} under fence {found.fence}, not {job.state} under fence {job.fence} any more.",
         remedy="Nothing is to be done: what this worker computed is dropped.",

@@ -2,15 +2,17 @@
 
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, Text, cast, delete, or_, select
+from sqlalchemy import Connection, Select, delete, insert, select
 
 from fusionnode.domain.pair import Rejection
 from fusionnode.domain.series import SeriesKey
 from fusionnode.index.database import CHUNK, Store, insert_new
-from fusionnode.index.tables import RejectionRow
+from fusionnode.index.tables import RejectedSeriesRow, RejectionRow
 
 
 class RejectionStore(Store):
@@ -21,41 +23,67 @@ class RejectionStore(Store):
         if not rejections:
             return []
         with self._database.write() as connection:
-            return [one for one in rejections if insert_new(connection, RejectionRow, [_write(one, decided_at)])]
+            return [one for one in rejections if _record(connection, one, decided_at)]
 
     def withdraw_rejections(self, pipeline: str, series_uids: Collection[str]) -> None:
         """Forget why ``pipeline`` did not pair these series, which it pairs now, in all their generations."""
         uids = sorted(series_uids)
         for start in range(0, len(uids), CHUNK):
-            overtaken = or_(*map(_mentions, uids[start : start + CHUNK]))
+            overtaken = RejectionRow.id.in_(_select_mentions(uids[start : start + CHUNK]))
             with self._database.write() as connection:
                 connection.execute(delete(RejectionRow).where(RejectionRow.pipeline == pipeline, overtaken))
 
     def list_rejections(self, series_instance_uid: str | None = None) -> list[Rejection]:
         """Return every recorded rejection, or those of one series in all its generations, oldest first."""
-        query = select(*RejectionRow.__table__.columns).order_by(RejectionRow.id)
+        said = select(*RejectionRow.__table__.columns).order_by(RejectionRow.id)
+        about = select(*RejectedSeriesRow.__table__.columns).order_by(RejectedSeriesRow.ordinal)
         if series_instance_uid is not None:
-            query = query.where(_mentions(series_instance_uid))
+            wanted = _select_mentions([series_instance_uid])
+            said, about = (
+                said.where(RejectionRow.id.in_(wanted)),
+                about.where(RejectedSeriesRow.rejection_id.in_(wanted)),
+            )
+        keys: dict[int, list[SeriesKey]] = defaultdict(list)
         with self._database.read() as connection:
-            return [_read(row) for row in connection.execute(query).mappings()]
+            for row in connection.execute(about).mappings():
+                keys[row["rejection_id"]].append(SeriesKey(row["series_instance_uid"], row["generation"]))
+            return [
+                Rejection(row["pipeline"], tuple(keys[row["id"]]), row["reason"], row["decided_at"])
+                for row in connection.execute(said).mappings()
+            ]
 
 
-def _mentions(series_instance_uid: str) -> ColumnElement[bool]:
-    return cast(RejectionRow.series, Text).contains(f'"{series_instance_uid}"', autoescape=True)
+def _select_mentions(series_uids: Sequence[str]) -> Select[Any]:
+    return select(RejectedSeriesRow.rejection_id).where(RejectedSeriesRow.series_instance_uid.in_(series_uids))
 
 
-def _write(rejection: Rejection, decided_at: datetime) -> dict[str, object]:
-    series = [[key.series_instance_uid, key.generation] for key in rejection.series]
-    text = json.dumps([rejection.pipeline, series, rejection.reason])
-    return {
-        "digest": hashlib.sha256(text.encode()).hexdigest(),
+def _record(connection: Connection, rejection: Rejection, decided_at: datetime) -> bool:
+    """Enter the rejection unless it is there; return whether it was new."""
+    digest = _digest(rejection)
+    row = {
+        "digest": digest,
         "pipeline": rejection.pipeline,
-        "series": series,
         "reason": rejection.reason,
         "decided_at": decided_at,
     }
+    if not insert_new(connection, RejectionRow, [row]):
+        return False
+    entered = connection.execute(select(RejectionRow.id).where(RejectionRow.digest == digest)).scalar_one()
+    keys = [
+        {
+            "rejection_id": entered,
+            "ordinal": ordinal,
+            "series_instance_uid": key.series_instance_uid,
+            "generation": key.generation,
+        }
+        for ordinal, key in enumerate(rejection.series)
+    ]
+    if keys:
+        connection.execute(insert(RejectedSeriesRow), keys)
+    return True
 
 
-def _read(row: RowMapping) -> Rejection:
-    keys = tuple(SeriesKey(uid, generation) for uid, generation in row["series"])
-    return Rejection(row["pipeline"], keys, row["reason"], row["decided_at"])
+def _digest(rejection: Rejection) -> str:
+    series = [[key.series_instance_uid, key.generation] for key in rejection.series]
+    text = json.dumps([rejection.pipeline, series, rejection.reason])
+    return hashlib.sha256(text.encode()).hexdigest()

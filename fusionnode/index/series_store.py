@@ -10,9 +10,10 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, and_, or_, select,
 from fusionnode.domain.series import Conflict, InstanceHeader, Series, SeriesKey
 from fusionnode.domain.terms import SeriesState
 from fusionnode.errors import SeriesUnknown
-from fusionnode.index.database import CHUNK, Store
+from fusionnode.index.database import Store
 from fusionnode.index.event_log import Event, append_event
 from fusionnode.index.instance_rows import read_row
+from fusionnode.index.related import list_conditions
 from fusionnode.index.tables import ConflictRow, GenerationRow, InstanceRow, SeriesRow
 
 _PRESENT = and_(
@@ -50,17 +51,10 @@ class SeriesStore(Store):
             return _load_present(connection, named)
 
     def list_related(self, keys: Collection[SeriesKey]) -> list[Series]:
-        """Return all series, in any state, of the patients (by Patient ID alone) whom ``keys`` belong to, by UID."""
-        uids = sorted({key.series_instance_uid for key in keys})
+        """Return all series, in any state, that may bear on how ``keys`` are paired, by UID; see `related`."""
         with self._database.read() as connection:
-            patients = set()
-            for start in range(0, len(uids), CHUNK):
-                chunk = uids[start : start + CHUNK]
-                query = select(SeriesRow.patient_id).where(SeriesRow.series_instance_uid.in_(chunk))
-                patients |= set(connection.execute(query).scalars())
-            found: list[Series] = []
-            for patient_id in patients:
-                found += _load_present(connection, SeriesRow.patient_id == patient_id)
+            conditions = list_conditions(connection, {key.series_instance_uid for key in keys})
+            found = [series for condition in conditions for series in _load_present(connection, condition)]
         return sorted(found, key=lambda series: series.key.series_instance_uid)
 
     def find_series(self, key: SeriesKey) -> Series:

@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from datetime import datetime
 
 from fusionnode.index.arrival_store import ArrivalStore
+from fusionnode.index.consignment_store import ConsignmentStore
 from fusionnode.index.database import Database, read_clock
 from fusionnode.index.delivery_store import DeliveryStore
 from fusionnode.index.event_log import EventStore
@@ -16,7 +17,7 @@ from fusionnode.index.series_store import SeriesStore
 __all__ = ["SqlLedger", "migrate", "open_ledger"]
 
 
-class SqlLedger(ArrivalStore, SeriesStore, RejectionStore, JobStore, DeliveryStore, EventStore):
+class SqlLedger(ArrivalStore, SeriesStore, RejectionStore, JobStore, DeliveryStore, ConsignmentStore, EventStore):
     """All tables of one database. Every method is one transaction; any number of threads may use one ledger."""
 
     def close(self) -> None:

@@ -69,11 +69,12 @@ class SeriesRow(Table):
     __tablename__ = "series"
 
     series_instance_uid: Mapped[str] = mapped_column(primary_key=True)
-    study_instance_uid: Mapped[str]
+    study_instance_uid: Mapped[str] = mapped_column(index=True)
     patient_id: Mapped[str] = mapped_column(index=True)
     issuer: Mapped[str]
     birth_date: Mapped[str]
     sex: Mapped[str]
+    authority: Mapped[str]
     generation: Mapped[int]
     first_seen_at: Mapped[datetime]
 
@@ -102,12 +103,13 @@ class InstanceRow(Table):
     seen_at: Mapped[datetime]
     sop_class_uid: Mapped[str]
     study_instance_uid: Mapped[str]
-    frame_of_reference_uid: Mapped[str]
+    frame_of_reference_uid: Mapped[str] = mapped_column(index=True)
     modality: Mapped[str]
     patient_id: Mapped[str]
     issuer: Mapped[str]
     birth_date: Mapped[str]
     sex: Mapped[str]
+    authority: Mapped[str]
     sha256: Mapped[str]
     path: Mapped[str]
     transfer_syntax_uid: Mapped[str]
@@ -120,6 +122,7 @@ class InstanceRow(Table):
     pixel_spacing_mm: Mapped[list[Any] | None]
     acquired_at: Mapped[datetime | None]
     claimed_slices: Mapped[int]
+    places: Mapped[int]
     attributes: Mapped[dict[str, Any]]
 
 
@@ -130,6 +133,7 @@ class ConflictRow(Table):
     """
 
     __tablename__ = "conflicts"
+    __table_args__ = (Index(None, "sop_instance_uid"),)
 
     series_instance_uid: Mapped[str] = mapped_column(primary_key=True)
     sop_instance_uid: Mapped[str] = mapped_column(primary_key=True)
@@ -141,7 +145,7 @@ class ConflictRow(Table):
 
 
 class RejectionRow(Table):
-    """Why series were not paired. ``digest`` is over everything else, so that the same is kept once."""
+    """Why series were not paired. ``digest`` is over everything said, so that the same is kept once."""
 
     __tablename__ = "rejections"
     __table_args__ = (UniqueConstraint("digest"),)
@@ -149,9 +153,19 @@ class RejectionRow(Table):
     id: Mapped[int] = mapped_column(_Ordinal, primary_key=True)
     digest: Mapped[str]
     pipeline: Mapped[str]
-    series: Mapped[list[Any]]
     reason: Mapped[str]
     decided_at: Mapped[datetime]
+
+
+class RejectedSeriesRow(Table):
+    """One series that a rejection is about; ``ordinal`` keeps their order."""
+
+    __tablename__ = "rejected_series"
+
+    rejection_id: Mapped[int] = mapped_column(ForeignKey("rejections.id", ondelete="CASCADE"), primary_key=True)
+    ordinal: Mapped[int] = mapped_column(primary_key=True)
+    series_instance_uid: Mapped[str] = mapped_column(index=True)
+    generation: Mapped[int]
 
 
 class JobRow(Table):
@@ -196,6 +210,34 @@ class DeliveryRow(Table):
     last_status: Mapped[str]
     last_tried_at: Mapped[datetime | None]
     stored_at: Mapped[datetime | None]
+    committed_at: Mapped[datetime | None]
+
+
+class ConsignmentRow(Table):
+    """One job and one of its destinations: how often it was tried, and when it is gone on with."""
+
+    __tablename__ = "consignments"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    destination: Mapped[str] = mapped_column(primary_key=True)
+    attempts: Mapped[int]
+    requests: Mapped[int]
+    not_before: Mapped[datetime | None]
+    dead: Mapped[bool]
+    reason: Mapped[str]
+    error: Mapped[str]
+
+
+class CommitmentRow(Table):
+    """A storage commitment that was asked for and whose report still counts."""
+
+    __tablename__ = "commitments"
+    __table_args__ = (Index(None, "job_id", "destination"),)
+
+    transaction_uid: Mapped[str] = mapped_column(primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"))
+    destination: Mapped[str]
+    asked_at: Mapped[datetime]
 
 
 class EventRow(Table):

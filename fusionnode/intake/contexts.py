@@ -5,7 +5,7 @@ from typing import Any
 from pydicom import uid
 from pydicom.uid import UID
 from pynetdicom.presentation import PresentationContext, build_context
-from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
+from pynetdicom.sop_class import StorageCommitmentPushModel, Verification  # type: ignore[attr-defined]
 
 from fusionnode.domain.uids import derive_uid
 
@@ -80,7 +80,13 @@ class SharedContexts(list[PresentationContext]):
 
 
 def build_contexts() -> list[PresentationContext]:
-    """Return the presentation contexts the listener supports: Verification and every class of `STORAGE_CLASSES`."""
+    """Return the presentation contexts the listener supports.
+
+    Verification, every class of `STORAGE_CLASSES`, and storage commitment the other way round: who calls is its SCP and
+    reports to us (PS3.4 section J.3.3), by role selection (PS3.7 section D.3.3.4).
+    """
     syntaxes: list[str | UID] = list(TRANSFER_SYNTAXES)
     verification = build_context(Verification, list(_UNCOMPRESSED[:3]))
-    return [verification, *(build_context(sop_class, syntaxes) for sop_class in STORAGE_CLASSES)]
+    commitment = build_context(StorageCommitmentPushModel, list(_UNCOMPRESSED[:3]))
+    commitment.scu_role, commitment.scp_role = False, True
+    return [verification, commitment, *(build_context(sop_class, syntaxes) for sop_class in STORAGE_CLASSES)]

@@ -2,7 +2,7 @@
 
 import filecmp
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pydicom
@@ -14,8 +14,10 @@ from fusionnode.intake.spool import hash_dataset
 from fusionnode.volumes.bounds import require_bounded
 
 
-def read_folder(folder: Path) -> list[Dataset]:
+def read_folder(folder: Path, *, pixels: bool = True) -> list[Dataset]:
     """Read the one series that lies in ``folder`` and below, in any order. Files that are no DICOM are left alone.
+
+    Without ``pixels`` the data sets end before their Pixel Data, and `read_again` reads them whole.
 
     An instance whose file is there several times, byte for byte, is read once, as a node would take it; instances
     that share their UID and differ are all returned.
@@ -26,7 +28,7 @@ def read_folder(folder: Path) -> list[Dataset]:
     """
     if not folder.is_dir():
         raise DatasetUnreadable(f"{folder} is not a folder.", remedy="Name the folder that holds one series.")
-    datasets = [ds for path in sorted(folder.rglob("*")) if path.is_file() and (ds := _read(path)) is not None]
+    datasets = [ds for path in sorted(folder.rglob("*")) if path.is_file() and (ds := _read(path, pixels)) is not None]
     series = {str(ds.SeriesInstanceUID) for ds in datasets}
     if not datasets:
         raise DatasetUnreadable(f"{folder} holds no DICOM file.", remedy="Name the folder that holds one series.")
@@ -37,11 +39,25 @@ def read_folder(folder: Path) -> list[Dataset]:
     return _leave_out_repeats(datasets)
 
 
-def _read(path: Path) -> Dataset | None:
+def read_again(datasets: Iterable[Dataset]) -> Iterator[Dataset]:
+    """Yield what `read_folder` returned, whole, each read when it is asked for.
+
+    Raises:
+        DatasetUnreadable: a file is no longer what it was.
+    """
+    for known in datasets:
+        path = Path(known.filename)
+        ds = _read(path, pixels=True)
+        if ds is None or ds.get("SOPInstanceUID") != known.get("SOPInstanceUID"):
+            raise DatasetUnreadable(f"{path} changed while it was read.", remedy="Wait until the folder is complete.")
+        yield ds
+
+
+def _read(path: Path, pixels: bool) -> Dataset | None:
     try:
         with path.open("rb") as stream:
             require_bounded(stream, str(path))
-        ds = pydicom.dcmread(path)
+        ds = pydicom.dcmread(path, stop_before_pixels=not pixels)
     except InvalidDicomError:
         return None
     except DatasetUnreadable:

@@ -1,14 +1,16 @@
-"""Answers C-ECHO and C-STORE and logs associations: AE titles and addresses only, no patient data (edge)."""
+"""Answers C-ECHO, C-STORE and commitment reports, and logs associations, without patient data (edge)."""
 
 import logging
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any
 
 from pynetdicom import evt
 from pynetdicom.events import Event
 
 from fusionnode.errors import DatasetUnreadable, SpoolFull, UidMalformed, format_frames
-from fusionnode.flow.ports import StoredFile
+from fusionnode.flow.commitment import read_report
+from fusionnode.flow.ports import CommitmentReport, StoredFile
 from fusionnode.intake.peek import peek_identity
 from fusionnode.intake.sockets import dismiss, hasten
 from fusionnode.intake.spool import Spool
@@ -23,8 +25,10 @@ _REMEMBERED_INSTANCES = 16384
 class Reception:
     """The event handlers of one listener. They run in the association's threads, several at a time."""
 
-    def __init__(self, spool: Spool) -> None:
+    def __init__(self, spool: Spool, keep_report: Callable[[CommitmentReport], None]) -> None:
+        """``keep_report`` makes a commitment report durable."""
         self._spool = spool
+        self._keep_report = keep_report
         self._seen: OrderedDict[str, str] = OrderedDict()
 
     def list_handlers(self) -> list[Any]:
@@ -32,6 +36,7 @@ class Reception:
         return [
             (evt.EVT_C_ECHO, self.answer_echo),
             (evt.EVT_C_STORE, self.answer_store),
+            (evt.EVT_N_EVENT_REPORT, self.answer_report),
             (evt.EVT_CONN_OPEN, self.open_connection),
             (evt.EVT_ESTABLISHED, self.log_established),
             (evt.EVT_REJECTED, self.log_rejected),
@@ -67,6 +72,22 @@ class Reception:
             return Status.PROCESSING_FAILURE
         finally:
             stream.discard()
+
+    def answer_report(self, event: Event) -> tuple[int, None]:
+        """Answer a storage commitment report: Success if and only if it is durable."""
+        try:
+            self._spool.check_space()
+            self._keep_report(read_report(event.event_information))
+        except SpoolFull as problem:
+            logger.error("Commitment report refused: %s", problem)
+            return Status.RESOURCE_LIMITATION, None
+        except DatasetUnreadable as problem:
+            logger.warning("Commitment report from %s refused: %s", _name_peer(event), problem)
+            return Status.INVALID_ARGUMENT, None
+        except Exception as problem:
+            logger.error("Commitment report from %s not kept: %s", _name_peer(event), format_frames(problem))
+            return Status.PROCESSING_FAILURE, None
+        return Status.SUCCESS, None
 
     def open_connection(self, event: Event) -> None:
         """Prepare an association before its first byte is read."""

@@ -16,6 +16,7 @@ from fusionnode.intake.contexts import (
     build_contexts,
 )
 from fusionnode.intake.handlers import Reception
+from fusionnode.intake.reports import ReportFolder
 from fusionnode.intake.sockets import PDU_LIMIT_BYTES, IntakeServer, hang_up
 from fusionnode.intake.spool import Spool
 
@@ -71,6 +72,7 @@ class Listener:
     ) -> None:
         self._address = (host, port)
         self._spool = spool
+        self._reports = ReportFolder(spool.root)
         self._entity = _build_entity(ae_title, max_associations, limits)
         self._server: IntakeServer | None = None
         self._thread: threading.Thread | None = None
@@ -88,6 +90,7 @@ class Listener:
         """
         silence_pynetdicom()
         self._spool.prepare()
+        self._reports.prepare()
         self._spool.discard_leftovers()
         self._server = self._bind()
         self._thread = threading.Thread(
@@ -114,7 +117,7 @@ class Listener:
             server = self._entity.make_server(
                 self._address,
                 contexts=SharedContexts(build_contexts()),
-                evt_handlers=Reception(self._spool).list_handlers(),
+                evt_handlers=Reception(self._spool, self._reports.keep_report).list_handlers(),
                 server_class=IntakeServer,
             )
         except OSError as problem:

@@ -82,10 +82,21 @@ def _walk_elements(source: BinaryIO, transfer_syntax: UID) -> Iterator[tuple[int
         if tag <= previous:
             raise DatasetUnreadable("Its tags do not ascend, so these bytes are no data set.", tag=f"{tag:08X}")
         previous = tag
-        yield tag, _read_length(source, head, order, implicit=transfer_syntax.is_implicit_VR)
+        yield tag, read_length(source, head, order, implicit=transfer_syntax.is_implicit_VR)
 
 
-def _read_length(source: BinaryIO, head: bytes, order: str, *, implicit: bool) -> int:
+def read_length(source: BinaryIO, head: bytes, order: str, *, implicit: bool) -> int:
+    """Return the length of a value (PS3.5 section 7.1), with ``source`` left at its first byte.
+
+    Args:
+        source: positioned behind ``head``.
+        head: the first eight bytes of the element.
+        order: "<" or ">", as `struct` writes it.
+        implicit: whether the value representation is left out.
+
+    Raises:
+        DatasetUnreadable: there should be a value representation and there is none.
+    """
     if implicit:
         return int(struct.unpack_from(f"{order}I", head, 4)[0])
     vr = head[4:6]

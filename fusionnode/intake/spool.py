@@ -20,7 +20,7 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -32,6 +32,7 @@ DEFAULT_RESERVE_BYTES = 2 * 1024**3
 
 _NAME = re.compile(r"[0-9a-f]{32}-([0-9a-f]{64})\.dcm")
 _OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
+_UID_DIGITS = 32
 _PREAMBLE_BYTES = 132
 _GROUP_LENGTH = bytes.fromhex("02000000554c0400")
 _CHUNK_BYTES = 1 << 20
@@ -155,7 +156,7 @@ class Spool:
         """
         self.check_space()
         digest = dataset_sha256 or hash_dataset(temp)
-        name = f"{hashlib.sha256(sop_instance_uid.encode()).hexdigest()[:32]}-{digest}.dcm"
+        name = f"{_name_instance(sop_instance_uid)}-{digest}.dcm"
         known = self._find_known(name)
         if known is not None:
             temp.unlink()
@@ -176,6 +177,20 @@ class Spool:
         """Yield every indexed file, oldest first, so that the ledger can be rebuilt from the spool."""
         yield from self._describe_all([folder for folder in self.instances.iterdir() if folder.is_dir()])
 
+    def list_missing(self, sop_instance_uids: Iterable[str]) -> list[str]:
+        """Return those of ``sop_instance_uids``, in their order, of which no durable file is here, usable or not."""
+        wanted = {_name_instance(uid): uid for uid in sop_instance_uids}
+        # Files only ever leave the arrivals, so with those read first none is overlooked on its way.
+        folders = [self.arrivals, self.quarantine, *{self.instances / digits[:2] for digits in wanted}]
+        here = {path.name[:_UID_DIGITS] for folder in folders if folder.is_dir() for path in folder.glob("*.dcm")}
+        return [uid for digits, uid in wanted.items() if digits not in here]
+
+    def find_files(self, sop_instance_uid: str) -> list[Path]:
+        """Return the durable files of an instance: none, one, or several where it came with several contents."""
+        digits = _name_instance(sop_instance_uid)
+        folders = (self.arrivals, self.quarantine, self.instances / digits[:2])
+        return [path for folder in folders for path in sorted(folder.glob(f"{digits}-*.dcm"))]
+
     def settle_arrival(self, arrival: StoredFile) -> None:
         """Move an indexed arrival to its place; safe to repeat, also after a crash in between.
 
@@ -185,7 +200,7 @@ class Spool:
         target = self.root / arrival.place
         if not target.parent.exists():
             target.parent.mkdir(mode=0o700, exist_ok=True)
-            _sync_folder(self.instances)
+            sync_folder(self.instances)
         self._move(self.arrivals / target.name, target)
 
     def quarantine_arrival(self, arrival: StoredFile, reason: str) -> None:
@@ -219,7 +234,7 @@ class Spool:
         """
         for path in (self.arrivals / name, self.root / _make_place(name)):
             if path.exists():
-                _sync_folder(path.parent)
+                sync_folder(path.parent)
                 return self._describe(path, name[33:97])
         return None
 
@@ -229,7 +244,7 @@ class Spool:
         except FileNotFoundError:
             if not target.exists():
                 raise SpoolFileMissing(f"{target.name} is not in the spool.", name=target.name) from None
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
         self._arrivals_sync.sync()
 
     def _describe_all(self, folders: list[Path]) -> Iterator[StoredFile]:
@@ -265,7 +280,7 @@ class _SharedSync:
             if self._done >= ticket:
                 return
             covered = self._asked
-            _sync_folder(self._folder)
+            sync_folder(self._folder)
             self._done = covered
 
 
@@ -291,6 +306,10 @@ def translate_full(problem: OSError) -> OSError | SpoolFull:
     if problem.errno not in _OUT_OF_SPACE:
         return problem
     return SpoolFull(f"The spool's file system is full: {problem.strerror}.", remedy="Free or add space.")
+
+
+def _name_instance(sop_instance_uid: str) -> str:
+    return hashlib.sha256(sop_instance_uid.encode()).hexdigest()[:_UID_DIGITS]
 
 
 def _make_place(name: str) -> str:
@@ -328,7 +347,8 @@ def _sync_data(path: Path) -> None:
         os.close(handle)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make the renames and new names in ``folder`` survive a power cut."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)

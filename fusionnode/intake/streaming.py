@@ -20,7 +20,7 @@ from pydicom.uid import UID
 from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.dimse import DIMSEServiceProvider
-from pynetdicom.dimse_messages import C_STORE_RQ, DIMSEMessage
+from pynetdicom.dimse_messages import C_STORE_RQ, N_EVENT_REPORT_RQ, DIMSEMessage
 from pynetdicom.dimse_primitives import C_STORE
 
 from fusionnode.domain.uids import parse_uid
@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 IDLE_SECONDS = 0.002
 
 _BUFFER_BYTES = 1 << 18
+# Room for a report on a hundred thousand instances; what is beyond is dropped and makes it unreadable.
+_REPORT_BYTES = 1 << 24
 # What pydicom and pynetdicom raise when the bytes of a command set make no sense.
 _DECODER_ERRORS = (
     ArithmeticError,
@@ -78,7 +80,9 @@ class InstanceStream(io.BytesIO):
         self._offset = 0
 
     def write(self, data: Any, /) -> int:
-        """Append a fragment of the data set."""
+        """Append a fragment of the data set, or of a report, which stays in memory: it is short."""
+        if isinstance(self._message, N_EVENT_REPORT_RQ) and self.tell() + len(data) <= _REPORT_BYTES:
+            return super().write(data)
         if self.failure is None:
             try:
                 file = self._file or self._begin()
@@ -127,7 +131,7 @@ class InstanceStream(io.BytesIO):
         self._spool.check_space()
         self.path = self._spool.incoming / f"{uuid.uuid4().hex}.part"
         self._file = self.path.open("x+b", buffering=_BUFFER_BYTES)
-        header = _encode_header(self.request)
+        header = encode_header(self.request)
         self._offset = len(header)
         self._file.write(header)
         return self._file
@@ -224,8 +228,8 @@ def _read_request(message: DIMSEMessage, assoc: Association) -> StoreRequest:
     )
 
 
-def _encode_header(request: StoreRequest) -> bytes:
-    """Preamble, prefix and file meta information (PS3.10 section 7.1), written out because it is needed so often."""
+def encode_header(request: StoreRequest) -> bytes:
+    """Return preamble, prefix and file meta information (PS3.10 section 7.1), written out as it is needed so often."""
     texts = (
         (0x0002, b"UI", request.sop_class_uid),
         (0x0003, b"UI", request.sop_instance_uid),

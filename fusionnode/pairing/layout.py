@@ -67,10 +67,10 @@ def judge_layout(instances: Sequence[InstanceHeader]) -> Layout:
 def count_places(instances: Sequence[InstanceHeader]) -> int:
     """Return how many distinct slice positions ``instances`` have; time points and echoes at one position count once.
 
-    What states no position of its own (multi-frame objects, absent or unusable geometry) counts by its frames.
+    A multi-frame object counts by the positions it states. What states none counts by its frames.
     """
     placed = [one for one in instances if _is_placed(one)]
-    unplaced = sum(one.frames for one in instances if not _is_placed(one))
+    unplaced = sum(one.places or one.frames for one in instances if not _is_placed(one))
     return unplaced + sum(_count_apart(_project_positions(group)) for group in _split_orientations(placed))
 
 

@@ -10,6 +10,7 @@ from fusionnode.domain.terms import UNSETTLED
 from fusionnode.pairing.layout import count_places
 from fusionnode.pairing.patient import find_contradictions, is_placeholder, is_same_patient, merge_identities
 from fusionnode.pairing.select import Chosen, find_unmet
+from fusionnode.pairing.tracer import Tracer, read_tracer
 from fusionnode.pipeline.schema import Pipeline
 
 
@@ -45,6 +46,7 @@ class Candidate:
         study: its Study Instance UID; empty where its instances name several.
         acquired_at: the earliest acquisition of its instances (UTC), or None.
         slices: its distinct slice positions, see `count_places`.
+        tracer: what its headers say of it; an MRI has none.
     """
 
     chosen: Chosen
@@ -53,6 +55,7 @@ class Candidate:
     study: str
     acquired_at: datetime | None
     slices: int
+    tracer: Tracer
 
     @property
     def series(self) -> Series:
@@ -123,6 +126,7 @@ def make_candidate(chosen: Chosen) -> Candidate:
         study=_find_only(one.study_instance_uid for one in images),
         acquired_at=min(acquired, default=None),
         slices=count_places(images),
+        tracer=read_tracer(images),
     )
 
 

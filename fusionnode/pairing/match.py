@@ -9,11 +9,12 @@ A pipeline's candidates are the complete series of its modalities. Each ends in 
    time window alone joins nothing: the patient is ambiguous. Nor does it for a PatientID that is a placeholder such as
    UNKNOWN.
 3. Each moving series takes the fixed one with the highest score: the link first, then the preferences less the days
-   between the two. Equal scores are decided by the nearest day, then the most slices, then the lowest UID.
-4. Of the moving series of one study, frame and time one is fused: that with the highest preference score, then the
-   most slices, then the lowest UID. They are reconstructions of one acquisition (with and without attenuation
-   correction, other filters), and fusing each would only bury the good one. Two tracers or two scans differ in study,
-   frame or time and are both fused.
+   between the two. Equal scores are decided by the nearest day, then the most slices, then the fewest frames, then the
+   lowest UID.
+4. Of the moving series of one acquisition (`acquisitions`) one is fused: that with the highest preference score, then
+   the most slices, the fewest frames and the lowest UID. The others are its reconstructions with and without
+   attenuation correction or with other filters, and fusing each would only bury the good one. Two tracers or two scans
+   are both fused.
 5. A series that is still arriving is never fused, but where it would be chosen it is waited for: the second best
    is not fused a minute before the best is whole.
 
@@ -30,6 +31,7 @@ from datetime import datetime, timedelta
 from fusionnode.domain.pair import Pair, Rejection
 from fusionnode.domain.series import PatientIdentity, Series, SeriesKey
 from fusionnode.domain.terms import Role, SeriesState
+from fusionnode.pairing.acquisitions import split_acquisitions
 from fusionnode.pairing.links import (
     LINK_WORDS,
     Bond,
@@ -43,10 +45,6 @@ from fusionnode.pairing.links import (
 from fusionnode.pairing.patient import explain_unidentified
 from fusionnode.pairing.select import Chosen, foresee_series, select_series
 from fusionnode.pipeline.schema import Pipeline, SeriesRule
-
-ONE_ACQUISITION = timedelta(minutes=10)
-"""Series of one study and frame that begin no further apart than this are reconstructions of one acquisition. Early and
-late images of one injection lie further apart; the beds of one scan do not count, only its beginning."""
 
 
 @dataclass(frozen=True)
@@ -200,11 +198,9 @@ def _open_files(
 def _choose_bonds(file: PatientFile) -> PatientFile:
     """Return the file with the bonds to fuse or to wait for: of each scan one, with the fixed series it fits best."""
     best = [min(bonds, key=_rank_fixed) for one in file.moving if (bonds := file.list_bonds(one.key))]
-    groups: dict[tuple[str, str], list[Bond]] = defaultdict(list)
-    for bond in best:
-        groups[bond.moving.study, bond.moving.frame].append(bond)
-    scans = [_choose_bond(bonds) for group in groups.values() for bonds in _split_acquisitions(group)]
-    return replace(file, scans=tuple(scans))
+    bonds_of = {bond.moving.key: bond for bond in best}
+    acquisitions = split_acquisitions(bond.moving for bond in best)
+    return replace(file, scans=tuple(_choose_bond([bonds_of[one.key] for one in group]) for group in acquisitions))
 
 
 def _choose_bond(bonds: Sequence[Bond]) -> Scan:
@@ -212,31 +208,22 @@ def _choose_bond(bonds: Sequence[Bond]) -> Scan:
     return Scan(chosen, tuple(bond for bond in bonds if bond is not chosen))
 
 
-def _split_acquisitions(bonds: Sequence[Bond]) -> Iterator[list[Bond]]:
-    """Yield the bonds acquisition by acquisition; undated series go with the first."""
-    dated = [(bond.moving.acquired_at, bond) for bond in bonds if bond.moving.acquired_at is not None]
-    scan = [bond for bond in bonds if bond.moving.acquired_at is None]
-    before: datetime | None = None
-    for moment, bond in sorted(dated, key=lambda one: (one[0], one[1].moving.uid)):
-        if before is not None and moment - before > ONE_ACQUISITION:
-            yield scan
-            scan = []
-        scan.append(bond)
-        before = moment
-    yield scan
-
-
 def _count_slices(one: Candidate) -> float:
     """Return how many slices decide between equals; what is still arriving may have any number, so it is awaited."""
     return math.inf if one.arriving else one.slices
 
 
-def _rank_fixed(bond: Bond) -> tuple[float, int, float, str]:
-    return -bond.score, bond.days, -_count_slices(bond.fixed), bond.fixed.uid
+def _rank_fixed(bond: Bond) -> tuple[float, int, float, int, str]:
+    return -bond.score, bond.days, *_rank_size(bond.fixed)
 
 
-def _rank_moving(bond: Bond) -> tuple[float, float, str]:
-    return -bond.moving.chosen.preference_score, -_count_slices(bond.moving), bond.moving.uid
+def _rank_moving(bond: Bond) -> tuple[float, float, int, str]:
+    return -bond.moving.chosen.preference_score, *_rank_size(bond.moving)
+
+
+def _rank_size(one: Candidate) -> tuple[float, int, str]:
+    """The most slices first; of as many the fewest frames, for one volume needs no choice among time points."""
+    return -_count_slices(one), one.series.frames, one.uid
 
 
 def _name(one: Candidate) -> str:

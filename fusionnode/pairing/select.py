@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from fusionnode.domain.series import InstanceHeader, Series
 from fusionnode.domain.terms import UNSETTLED, SeriesState
+from fusionnode.pairing.layout import count_places
 from fusionnode.pairing.settle import VOLUME_CLASSES
 from fusionnode.pipeline.schema import Condition, SeriesRule
 
@@ -63,8 +64,8 @@ def explain_unfit(rule: SeriesRule, series: Series) -> str:
     # What kind of series it is tells more than how many slices it has: a mosaic and a planar image have one.
     if unmet := find_unmet(rule.where, series):
         return unmet
-    few = series.frames < rule.min_slices
-    return f"has {series.frames} slice(s), fewer than {rule.min_slices}" if few else ""
+    slices = count_places(series.images)
+    return f"has {slices} slice(s), fewer than {rule.min_slices}" if slices < rule.min_slices else ""
 
 
 def find_unmet(conditions: Sequence[Condition], series: Series) -> str:
@@ -96,6 +97,7 @@ def spell_test(condition: Condition) -> str:
     """Return the attribute and the expressions that it is tested with."""
     tests = [f"matches {condition.matches!r}"] if condition.matches is not None else []
     tests += [f"excludes {condition.excludes!r}"] if condition.excludes is not None else []
+    tests += [f"excludes {condition.excludes_if_all!r} in all"] if condition.excludes_if_all is not None else []
     return f"{condition.attribute} {' and '.join(tests)}"
 
 
@@ -127,9 +129,11 @@ def _find_misfit(rule: SeriesRule, series: Series) -> str:
 
 def _holds(condition: Condition, series: Series) -> bool:
     values = {_read_value(one, condition.attribute) for one in series.images}
-    wanted, unwanted = condition.matches, condition.excludes
-    return (wanted is None or all(_finds(wanted, value) for value in values)) and (
-        unwanted is None or not any(_finds(unwanted, value) for value in values)
+    wanted, unwanted, alone = condition.matches, condition.excludes, condition.excludes_if_all
+    return (
+        (wanted is None or all(_finds(wanted, value) for value in values))
+        and (unwanted is None or not any(_finds(unwanted, value) for value in values))
+        and (alone is None or not all(_finds(alone, value) for value in values))
     )
 
 

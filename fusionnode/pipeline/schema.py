@@ -6,13 +6,13 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from fusionnode.domain.series import DERIVED_ATTRIBUTES, INDEXED_ATTRIBUTES
+from fusionnode.domain.series import DERIVED_ATTRIBUTES, GATHERED_ATTRIBUTES, INDEXED_ATTRIBUTES
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=48)]
 
 
 def _check_keyword(keyword: str) -> str:
-    known = INDEXED_ATTRIBUTES | DERIVED_ATTRIBUTES
+    known = INDEXED_ATTRIBUTES | GATHERED_ATTRIBUTES | DERIVED_ATTRIBUTES
     if keyword not in known:
         raise ValueError(f"not an indexed attribute; one of {', '.join(sorted(known))}")
     return keyword
@@ -42,6 +42,30 @@ class Palette(StrEnum):
     GREY = "GREY"
 
 
+class Compression(StrEnum):
+    """How the pixels of the objects are written: plainly, or without loss in one of three transfer syntaxes."""
+
+    NONE = "none"
+    RLE = "rle"
+    JPEG2000 = "jpeg2000"
+    JPEGLS = "jpegls"
+
+
+class Sheet(StrEnum):
+    """The quality sheet: none, a page as encapsulated PDF, or the same page as a picture."""
+
+    NONE = "none"
+    PDF = "pdf"
+    IMAGE = "image"
+
+
+class OutputGrid(StrEnum):
+    """Where the voxels of the pictures lie: on the MRI's own, or on cubes of its finest spacing."""
+
+    MRI = "mri"
+    ISOTROPIC = "isotropic"
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -51,18 +75,20 @@ class Condition(_Strict):
 
     The expressions are searched for anywhere in the value, whatever the case; values of a multi-valued attribute are
     joined with a backslash and an absent attribute reads as empty text. ``matches`` must be found in every instance of
-    the series, ``excludes`` in none. ``because`` is what an operator reads where the condition decided.
+    the series, ``excludes`` in none, and ``excludes_if_all`` not in every one: a magnitude may share its series with
+    the phase, which alone is no picture. ``because`` is what an operator reads where the condition decided.
     """
 
     attribute: Keyword
     matches: Expression | None = None
     excludes: Expression | None = None
+    excludes_if_all: Expression | None = None
     because: Annotated[str, StringConstraints(max_length=120)] = ""
 
     @model_validator(mode="after")
     def _require_a_test(self) -> Self:
-        if self.matches is None and self.excludes is None:
-            raise ValueError("a condition needs `matches`, `excludes` or both")
+        if self.matches is None and self.excludes is None and self.excludes_if_all is None:
+            raise ValueError("a condition needs `matches`, `excludes` or `excludes_if_all`")
         return self
 
 
@@ -96,9 +122,10 @@ class Registration(_Strict):
     """Which preset estimates the motion, and what is still believed of its answer.
 
     ``where`` must hold for both series of a pair without a shared frame of reference, because only then is a motion
-    estimated: it keeps a preset away from anatomy it was not made for. ``max_centre_distance_mm`` limits how far apart
-    the two heads' centres may lie once the motion is applied, not how far it carries them in scanner coordinates, whose
-    origins are arbitrary.
+    estimated: it keeps a preset away from anatomy it was not made for. ``doubt`` says what becomes of a motion whose
+    figures cannot tell a right pair from a wrong one; what is plainly wrong is refused all the same.
+    ``max_centre_distance_mm`` limits how far apart the two heads' centres may lie once the motion is applied, not how
+    far it carries them in scanner coordinates, whose origins are arbitrary.
     """
 
     preset: Literal["brain-rigid"] = "brain-rigid"
@@ -106,6 +133,7 @@ class Registration(_Strict):
     max_rotation_deg: float = Field(default=45, gt=0, le=180)
     max_centre_distance_mm: float = Field(default=75, gt=0)
     min_overlap: float = Field(default=0.3, ge=0, le=1)
+    doubt: Literal["refuse", "warn"] = "refuse"
 
 
 class PercentileWindow(_Strict):
@@ -121,14 +149,29 @@ class PercentileWindow(_Strict):
         return self
 
 
+class SuvWindow(_Strict):
+    """A display window with both ends given, in SUVbw (g/ml)."""
+
+    low: float = Field(default=0.0, ge=0)
+    high: float = Field(gt=0, le=1000)
+
+    @model_validator(mode="after")
+    def _require_an_extent(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError(f"`low` must lie below `high`, not {self.low:g} and {self.high:g}")
+        return self
+
+
 class UptakeWindow(PercentileWindow):
     """The same of the uptake that lies within the MRI; see `PercentileWindow`.
 
     ``floor_suv`` is the least value of the high end where the uptake is in SUVbw, so that the faint uptake of a limb is
-    not spread over the whole palette. It does nothing in any other unit.
+    not spread over the whole palette. ``suv`` is used instead of percentiles there. Neither does anything in any other
+    unit.
     """
 
     floor_suv: float = Field(default=0.0, ge=0)
+    suv: SuvWindow | None = None
 
 
 class Fusion(_Strict):
@@ -141,10 +184,17 @@ class Fusion(_Strict):
 
 
 class Output(_Strict):
-    """The words on the fused series."""
+    """What is written, and the words on the fused series."""
 
     series_description: Description
     series_number: int = Field(default=9001, ge=1, le=99999)
+    compression: Compression = Compression.NONE
+    grid: OutputGrid = OutputGrid.MRI
+    multiframe: bool = False
+    colour_bar: bool = False
+    resampled: bool = False
+    sheet: Sheet = Sheet.NONE
+    blending: bool = False
 
 
 class Pipeline(_Strict):

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from fusionnode.domain.volume import Volume, Voxels
 from fusionnode.errors import RegistrationImplausible
-from fusionnode.registration.bridge import image_from_array
+from fusionnode.registration.bridge import image_from_volume
+from fusionnode.registration.shrink import shrink_volume
 
+_FINEST_MM = 1.0
 _MASK_SPACING_MM = 4.0
 _MASK_BLUR_MM = 3.0
 _SMALLEST_PART_ML = 100.0
@@ -52,7 +54,7 @@ def find_head(volume: Volume, head_height_mm: float) -> Head:
     Raises:
         RegistrationImplausible: the volume holds nothing of a head's size.
     """
-    image = _read_finite(volume)
+    image = image_from_volume(shrink_volume(volume, _FINEST_MM))
     body = _cut_below(_find_parts(image, _BODY_PERCENTILE), head_height_mm)
     _require_head(body, volume)
     mask = _cut_below(_find_parts(_crop(image, _mask_points_mm(body), 0.0), _HEAD_PERCENTILE), head_height_mm)
@@ -68,7 +70,7 @@ def find_foreground_points_mm(volume: Volume) -> NDArray[np.float64]:
 
     Unlike `find_head` this makes no assumption about the anatomy.
     """
-    return _mask_points_mm(_find_parts(_read_finite(volume), _HEAD_PERCENTILE))
+    return _mask_points_mm(_find_parts(image_from_volume(shrink_volume(volume, _FINEST_MM)), _HEAD_PERCENTILE))
 
 
 def reduce_image(image: sitk.Image, spacing_mm: float, blur_mm: float) -> sitk.Image:
@@ -94,11 +96,16 @@ def _blur_and_shrink(image: sitk.Image, spacing_mm: float, blur_mm: float) -> si
     """A Gaussian costs the more the finer the voxels are, and the mean of n voxels is already part of one."""
     if blur_mm <= 0:
         return image
-    fits = [min(spacing_mm / own_mm, size) for own_mm, size in zip(image.GetSpacing(), image.GetSize(), strict=True)]
-    factors = [max(1, int(fit + 1e-6)) for fit in fits]
+    factors = _count_whole(image, spacing_mm)
     boxes_mm2 = [(n**2 - 1) / 12 * own_mm**2 for n, own_mm in zip(factors, image.GetSpacing(), strict=True)]
     rest_mm2 = [max(0.0, blur_mm**2 - box_mm2) for box_mm2 in boxes_mm2]
     return sitk.DiscreteGaussian(sitk.BinShrink(image, factors), rest_mm2, 64, 0.01, True)
+
+
+def _count_whole(image: sitk.Image, spacing_mm: float) -> list[int]:
+    """How many whole voxels ``spacing_mm`` holds along each axis, one at least."""
+    fits = [min(spacing_mm / own_mm, size) for own_mm, size in zip(image.GetSpacing(), image.GetSize(), strict=True)]
+    return [max(1, int(fit + 1e-6)) for fit in fits]
 
 
 def _require_head(mask: sitk.Image, volume: Volume) -> None:
@@ -110,13 +117,6 @@ def _require_head(mask: sitk.Image, volume: Volume) -> None:
         remedy="Check that the right series was chosen and that its slices are complete.",
         series_instance_uid=volume.series_instance_uid,
         foreground_ml=foreground_ml,
-    )
-
-
-def _read_finite(volume: Volume) -> sitk.Image:
-    finite = np.isfinite(volume.voxels)
-    return image_from_array(
-        volume.voxels if finite.all() else np.where(finite, volume.voxels, np.float32(0)), volume.grid
     )
 
 
@@ -137,7 +137,9 @@ def _thin_out(array: NDArray[np.generic]) -> Voxels:
 
 def _find_parts(image: sitk.Image, percentile: float) -> sitk.Image:
     """Foreground as a mask without small parts; where all parts are small, the largest."""
-    blurred = reduce_image(_clip(image, percentile), _MASK_SPACING_MM, _MASK_BLUR_MM)
+    # Shrunk before it is clipped, lest a whole body be copied at full size.
+    shrunk = _clip(sitk.BinShrink(image, _count_whole(image, _MASK_SPACING_MM)), percentile)
+    blurred = reduce_image(shrunk, _MASK_SPACING_MM, _MASK_BLUR_MM)
     closed = sitk.BinaryMorphologicalClosing(sitk.OtsuThreshold(blurred, 0, 1, 128), [3, 3, 3])
     parts = sitk.RelabelComponent(sitk.ConnectedComponent(sitk.BinaryFillhole(closed)))
     labels = sitk.GetArrayFromImage(parts)

@@ -21,7 +21,11 @@ _INFORMATION_NOISE = 0.01
 _USUAL_ROTATION_DEG = 20.0
 _USUAL_CENTRE_DISTANCE_MM = 40.0
 _USUAL_OVERLAP = 0.6
-_CHECK_PAIR = "Check that both series show the head of the same patient, or register the pair by hand."
+_CHECK_PAIR = "Check that both series show the head of the same patient."
+_LOOK = (
+    f"{_CHECK_PAIR} Where somebody looks at every pair, `doubt: warn` under `registration` in the pipeline has such "
+    "ones fused with a warning."
+)
 
 
 @dataclass(frozen=True)
@@ -35,11 +39,11 @@ class _Limit:
     sentence: str
 
     def require(self, quality: MotionQuality) -> None:
-        # NaN is warned of, not refused: that a figure could not be measured says nothing against the pair.
-        if not self._signed(quality) < self.least:
+        # Written so that what could not be measured is refused too: nothing then speaks for the pair.
+        if self._signed(quality) >= self.least or self.least == -math.inf:
             return
         raise RegistrationImplausible(
-            self.text(quality), remedy=_CHECK_PAIR, **{self.name: self._value(quality), "limit": self.sign * self.least}
+            self.text(quality), remedy=_LOOK, **{self.name: self._value(quality), "limit": self.sign * self.least}
         )
 
     def is_usual(self, quality: MotionQuality) -> bool:
@@ -48,7 +52,7 @@ class _Limit:
     def text(self, quality: MotionQuality) -> str:
         value = self._value(quality)
         if math.isnan(value):
-            return f"The {self.name.replace('_', ' ')} of the alignment could not be measured; check it by eye."
+            return f"The {self.name.replace('_', ' ')} of the alignment could not be measured."
         return self.sentence.format(value)
 
     def _signed(self, quality: MotionQuality) -> float:
@@ -61,8 +65,9 @@ class _Limit:
 # docs/reference/registration.md has the figures these lie between and the rates of wrong verdicts. How much worse
 # alignments 10 mm away fit (sharpness) only warns: in one real right pair they fit better, because there the two
 # yardsticks lie 6 mm apart.
-_LEAST_MARGIN = 0.065
+_LEAST_MARGIN = 0.06
 _LIMITS = (
+    _Limit("explained", 0.35, 0.45, 1, "The MRI explains only {:.0%} of the uptake's differences within the head."),
     _Limit(
         "mirror_margin",
         _LEAST_MARGIN,
@@ -72,10 +77,10 @@ _LIMITS = (
     ),
     _Limit("second_opinion_mm", -10.0, -5.0, -1, "A second yardstick would align the two series {:.0f} mm away."),
     _Limit("starts_apart_mm", -8.0, -2.0, -1, "Independent starts end up to {:.0f} mm apart."),
-    _Limit("stretch", -0.20, -0.06, -1, "One of the heads would have to be stretched by {:.0%} to fit the other best."),
+    _Limit("stretch", -0.15, -0.06, -1, "One of the heads would have to be stretched by {:.0%} to fit the other best."),
     _Limit("sharpness", -math.inf, 0.10, 1, "Alignments 10 mm or 10 degrees away fit about as well ({:.2f})."),
 )
-_UNEXAMINED = "Too little of the head is seen by both series for the alignment to be examined; check it by eye."
+_UNEXAMINED = "Too little of the head is seen by both series for the alignment to be examined."
 
 
 def require_plausible(
@@ -176,20 +181,36 @@ def _warn_of_information(estimate: MotionEstimate) -> tuple[str, ...]:
     return (f"The two series agree less than usual ({estimate.information:.2f} nats); check the alignment by eye.",)
 
 
-def require_quality(estimate: MotionEstimate, quality: MotionQuality) -> MotionEstimate:
-    """Return the estimate with its quality, and with a warning for every figure in a grey zone or not measured.
+def require_quality(
+    estimate: MotionEstimate, quality: MotionQuality, *, believe_doubtful: bool = False
+) -> MotionEstimate:
+    """Return the estimate with its quality, and with a warning for every figure in a grey zone.
+
+    Args:
+        estimate: as `require_plausible` returned it.
+        quality: of its motion.
+        believe_doubtful: warn of what is else refused as doubtful; left and right exchanged is refused all the same.
 
     Raises:
-        RegistrationImplausible: another pose, the mirror image or a stretched head fits about as well or better, or the
-            starts and yardsticks do not agree.
+        RegistrationImplausible: another pose, the mirror image or a stretched head fits about as well or better, the
+            starts and yardsticks do not agree, or that could not be measured.
     """
-    if math.isnan(quality.explained):
-        return replace(estimate, quality=quality, warnings=(*estimate.warnings, _UNEXAMINED))
     _require_side(quality)
+    if not believe_doubtful:
+        _require_figures(quality)
+    unusual = (_UNEXAMINED,) if math.isnan(quality.explained) else _warn_of_figures(quality)
+    return replace(estimate, quality=quality, warnings=(*estimate.warnings, *unusual))
+
+
+def _require_figures(quality: MotionQuality) -> None:
+    if math.isnan(quality.explained):
+        raise RegistrationImplausible(_UNEXAMINED, remedy=_LOOK)
     for limit in _LIMITS:
         limit.require(quality)
-    warnings = [limit.text(quality) for limit in _LIMITS if not limit.is_usual(quality)]
-    return replace(estimate, quality=quality, warnings=(*estimate.warnings, *warnings))
+
+
+def _warn_of_figures(quality: MotionQuality) -> tuple[str, ...]:
+    return tuple(limit.text(quality) for limit in _LIMITS if not limit.is_usual(quality))
 
 
 def _require_side(quality: MotionQuality) -> None:

@@ -4,7 +4,7 @@
 # mypy: allow-untyped-calls
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import SimpleITK as sitk
@@ -30,6 +30,38 @@ class Resampled:
 
     volume: Volume
     covered: NDArray[np.bool_]
+
+
+MAX_VOXELS = 1 << 26
+"""Of a volume of cubes: 512 x 512 x 256. Where the finest spacing would need more, the cubes are larger."""
+
+
+def reformat_isotropic(volume: Volume) -> Volume:
+    """Return the volume on cubes of its finest spacing along its own axes, from its first voxel on.
+
+    Interpolated as `resample_onto` does; the source of a slice is that of the nearest slice of ``volume``.
+    """
+    grid = find_cubes(volume.grid)
+    cubes = resample_onto(volume, grid, RigidMotion.identity(), volume.frame_of_reference_uid).volume
+    steps = np.arange(grid.shape[0]) * (grid.spacing_mm[0] / volume.grid.spacing_mm[0])
+    sources = tuple(volume.sources[int(step)] for step in np.rint(steps).clip(max=volume.grid.shape[0] - 1))
+    return replace(cubes, sources=sources, scale=volume.scale)
+
+
+def find_cubes(grid: Grid) -> Grid:
+    """Return a grid of cubes over the voxel centres of ``grid``, at most `MAX_VOXELS` of them."""
+    extents = (np.asarray(grid.shape) - 1) * np.asarray(grid.spacing_mm)
+    step = min(grid.spacing_mm)
+    shape = _count_cubes(extents, step)
+    while math.prod(shape) > MAX_VOXELS:
+        step *= 1.01
+        shape = _count_cubes(extents, step)
+    return Grid.from_axes(shape, grid.origin_mm, grid.directions, (step, step, step))
+
+
+def _count_cubes(extents_mm: NDArray[np.float64], step_mm: float) -> tuple[int, int, int]:
+    slices, rows, columns = (int(count) + 1 for count in np.floor(extents_mm / step_mm + 1e-6))
+    return slices, rows, columns
 
 
 def resample_onto(moving: Volume, grid: Grid, motion: RigidMotion, frame_of_reference_uid: str) -> Resampled:

@@ -11,8 +11,10 @@ from fusionnode.domain.grid import Grid
 Picture = TypeVar("Picture", np.float32, np.float64, np.uint8)
 
 
-def cut_planes(stack: NDArray[Picture], grid: Grid) -> tuple[NDArray[Picture], NDArray[Picture], NDArray[Picture]]:
-    """Return the middle axial, coronal and sagittal picture of a stack, with square pixels of one size.
+def cut_planes(
+    stack: NDArray[Picture], grid: Grid, at: tuple[int, int, int] | None = None
+) -> tuple[NDArray[Picture], NDArray[Picture], NDArray[Picture]]:
+    """Return the axial, coronal and sagittal picture of a stack through its middle, with square pixels of one size.
 
     Axial: anterior up, patient's left on the right. Coronal: head up, patient's left on the right. Sagittal:
     head up, anterior on the left. An oblique grid is shown along its own axes, each named after the nearest
@@ -21,6 +23,7 @@ def cut_planes(stack: NDArray[Picture], grid: Grid) -> tuple[NDArray[Picture], N
     Args:
         stack: [slice, row, column] or [slice, row, column, 3], shape as ``grid.shape``.
         grid: where the stack lies, LPS mm.
+        at: the voxel [slice, row, column] that the three planes run through, instead of the middle.
 
     Returns:
         Three pictures, [row, column] or [row, column, 3], dtype of ``stack``; the pixel size is the smallest
@@ -31,8 +34,13 @@ def cut_planes(stack: NDArray[Picture], grid: Grid) -> tuple[NDArray[Picture], N
     """
     if stack.shape[:3] != grid.shape:
         raise ValueError(f"a stack of shape {stack.shape} does not lie on a grid of shape {grid.shape}")
-    upright, spacing_mm = _turn_upright(stack, grid)
+    order, backwards = _find_turn(grid)
+    upright = np.flip(stack.transpose(*order, *range(3, stack.ndim)), backwards)
+    spacing_mm = [grid.spacing_mm[axis] for axis in order]
     middle = [extent // 2 for extent in upright.shape[:3]]
+    if at is not None:
+        places = [at[axis] for axis in order]
+        middle = [upright.shape[i] - 1 - place if i in backwards else place for i, place in enumerate(places)]
     pixel_mm = min(spacing_mm)
     head, back, left = (spacing / pixel_mm for spacing in spacing_mm)
     axial = _stretch(upright[middle[0]], (back, left))
@@ -41,13 +49,11 @@ def cut_planes(stack: NDArray[Picture], grid: Grid) -> tuple[NDArray[Picture], N
     return axial, coronal, sagittal
 
 
-def _turn_upright(stack: NDArray[Picture], grid: Grid) -> tuple[NDArray[Picture], tuple[float, ...]]:
-    """Permute and flip the axes to (towards head, towards back, towards left); return also their spacings in mm."""
+def _find_turn(grid: Grid) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The axes in order of (towards head, towards back, towards left), and which of those to flip then."""
     directions = grid.directions[::-1]
     order = max(permutations(range(3)), key=lambda axes: sum(abs(directions[i, axis]) for i, axis in enumerate(axes)))
-    turned = stack.transpose(*order, *range(3, stack.ndim))
-    backwards = tuple(i for i, axis in enumerate(order) if directions[i, axis] < 0)
-    return np.flip(turned, backwards), tuple(grid.spacing_mm[axis] for axis in order)
+    return order, tuple(i for i, axis in enumerate(order) if directions[i, axis] < 0)
 
 
 def _stretch(picture: NDArray[Picture], factors: tuple[float, float]) -> NDArray[Picture]:

@@ -18,9 +18,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from fusionnode.errors import PicturesUnusable
-from fusionnode.fusion.colour import luminance, palette_table
+from fusionnode.fusion.colour import luminance
 from fusionnode.fusion.networks.mask_attention import otsu_mask
 from fusionnode.fusion.readback import locate_uptake, trace_palette
+from fusionnode.pipeline.palettes import palette_table
 from fusionnode.pipeline.schema import Palette
 
 VALIDATION_CASES: Mapping[str, frozenset[str]] = {

@@ -21,8 +21,9 @@ from fusionnode.volumes.candidates import choose_planes
 from fusionnode.volumes.enhanced import read_enhanced_pet_planes, read_enhanced_planes
 from fusionnode.volumes.nm import read_nm_planes
 from fusionnode.volumes.order import derive_grid, order_planes
-from fusionnode.volumes.planes import Plane, count_frames, read_numbers, read_plane
+from fusionnode.volumes.planes import Plane, count_frames, read_plane
 from fusionnode.volumes.rescale import choose_scale, rescale_planes
+from fusionnode.volumes.values import read_numbers, read_value
 
 _READERS: dict[str, Callable[[Dataset], list[Plane]]] = {
     MRImageStorage: lambda ds: [read_plane(ds)],
@@ -87,6 +88,7 @@ def assemble_volume(series: Iterable[Dataset]) -> Volume:
         series_instance_uid=str(head.SeriesInstanceUID),
         sources=tuple(plane.source for plane in ordered),
         notes=tuple(note for note in (copies, choice.note, *scale.notes) if note),
+        scale=scale.factor,
     )
 
 
@@ -99,7 +101,7 @@ def _require_extents(datasets: Sequence[Dataset]) -> None:
 
 def _require(datasets: Sequence[Dataset], demanded: Sequence[str]) -> None:
     for ds in datasets:
-        absent = [keyword for keyword in demanded if ds.get(keyword) in (None, "")]
+        absent = [keyword for keyword in demanded if read_value(ds, keyword) in (None, "")]
         if absent:
             raise DatasetUnreadable(
                 f"Instance {ds.get('SOPInstanceUID', '')} lacks {', '.join(absent)}.",
@@ -142,7 +144,7 @@ def _choose_reader(datasets: Sequence[Dataset]) -> Callable[[Dataset], list[Plan
 
 
 def _find_reader(ds: Dataset) -> Callable[[Dataset], list[Plane]]:
-    kind = UID(ds.SOPClassUID)
+    kind = UID(str(ds.SOPClassUID))
     if kind == LegacyConvertedEnhancedPETImageStorage:
         raise SeriesUnsupported(
             "PET that was converted to a legacy enhanced object is not read: too much of what SUV needs is unassigned.",

@@ -1,6 +1,7 @@
 """Cuts from a volume what another grid can see of it (middle)."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,15 +34,7 @@ def crop_to_view(moving: Volume, grid: Grid, motion: RigidMotion) -> Volume:
     voxels = np.ascontiguousarray(moving.voxels[cut]).copy()
     start = (int(begin[0]), int(begin[1]), int(begin[2]))
     part = moving.grid.cut(start, (voxels.shape[0], voxels.shape[1], voxels.shape[2]))
-    return Volume(
-        voxels,
-        part,
-        moving.unit,
-        moving.frame_of_reference_uid,
-        moving.series_instance_uid,
-        sources=moving.sources,
-        notes=moving.notes,
-    )
+    return replace(moving, voxels=voxels, grid=part)
 
 
 def _find_reach(moving: Grid, fixed: Grid, motion: RigidMotion) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

@@ -1,36 +1,70 @@
 """Turns the stored pixels of one frame into an array, after checking that what is claimed can be there (middle)."""
 
-import struct
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.encaps import get_frame
-from pydicom.pixels.utils import pixel_array
-from pydicom.uid import UID, JPEGBaseline8Bit, JPEGExtended12Bit, RLELossless
+from pydicom.errors import BytesLengthException
+from pydicom.pixels.utils import as_pixel_options, pixel_array
+from pydicom.uid import (
+    HTJ2K,
+    JPEG2000,
+    UID,
+    HTJ2KLossless,
+    HTJ2KLosslessRPCL,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    JPEGLSNearLossless,
+    JPEGLSTransferSyntaxes,
+    RLELossless,
+)
 
 from fusionnode.errors import DatasetUnreadable, SeriesUnsupported
 from fusionnode.volumes.codestream import read_extent
-from fusionnode.volumes.planes import count_frames, read_numbers
+from fusionnode.volumes.decode_apart import (
+    DEFAULT_BOUNDS,
+    DecodingBounds,
+    DecodingProcess,
+    EncodedFrame,
+    FrameUndecodable,
+)
+from fusionnode.volumes.decode_child import DECODER_ERRORS
+from fusionnode.volumes.planes import count_frames
+from fusionnode.volumes.values import read_numbers
 
 MAX_FRAME_BYTES = 1 << 28
 MAX_OBJECT_BYTES = 1 << 30
 MAX_COMPRESSION = 20_000
 """An all-black frame in JPEG 2000 shrinks by a few thousand; a file claiming more than this is a bomb."""
 
-# GDCM, which pydicom prefers, ends the whole process on some damaged frames; Pillow raises.
-_DECODED_BY_PILLOW = (JPEGBaseline8Bit, JPEGExtended12Bit)
+# pydicom's name of the one decoder of each transfer syntax; left to itself it tries one after the other. All run in a
+# process of their own, also that of RLE: it is written in Rust and panics on damaged frames past `except Exception`.
+_DECODERS = {
+    JPEGBaseline8Bit: "pillow",
+    JPEGExtended12Bit: "pillow",
+    JPEGLossless: "gdcm",
+    JPEGLosslessSV1: "gdcm",
+    JPEGLSLossless: "gdcm",
+    JPEGLSNearLossless: "gdcm",
+    JPEG2000Lossless: "pylibjpeg",
+    JPEG2000: "pylibjpeg",
+    HTJ2KLossless: "pylibjpeg",
+    HTJ2KLosslessRPCL: "pylibjpeg",
+    HTJ2K: "pylibjpeg",
+    RLELossless: "pylibjpeg",
+}
+# GDCM does not read JPEG-LS of so many bits; CharLS, in turn, not what older encoders left behind the last pixel.
+_BITS_FOR_CHARLS = (6, 7)
 
-# What pydicom and its decoders raise on malformed data; a shortage of memory is not among them.
-_DECODER_ERRORS = (
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    struct.error,
-)
+_OPTIONS = ("rows", "columns", "samples_per_pixel", "bits_allocated", "bits_stored", "pixel_representation")
 
 
 def check_pixels(ds: Dataset) -> None:
@@ -55,25 +89,64 @@ def check_pixels(ds: Dataset) -> None:
     _check_size(ds)
 
 
-def decode_frame(ds: Dataset, frame_number: int | None) -> NDArray[np.integer]:
-    """Return the stored values of one frame, [row, column], as pydicom decodes them; frames count from 1.
+class FrameDecoder:
+    """Decodes the frames of one volume; a context manager, since compressed ones are decoded by a process of its own.
 
-    Call `check_pixels` first.
-
-    Raises:
-        DatasetUnreadable: the transfer syntax cannot be decoded here, or the data are broken, or they hold a picture of
-            another size than the header says, which is not decoded at all.
+    That process is started by the first frame that needs it. See `fusionnode.volumes.decode_apart`.
     """
-    try:
-        _check_codestream(ds, (frame_number or 1) - 1)
-        plugin = "pillow" if _find_syntax(ds) in _DECODED_BY_PILLOW else ""
-        index = None if frame_number is None else frame_number - 1
-        stored: NDArray[np.integer] = pixel_array(ds, index=index, decoding_plugin=plugin)
-    except _DECODER_ERRORS as cause:
-        raise _make_unreadable(ds, f"cannot be decoded from transfer syntax {_tell_syntax(ds)}") from cause
-    if stored.shape != (ds.Rows, ds.Columns) or stored.dtype.kind not in "iu":
-        raise _make_unreadable(ds, f"decodes to {stored.dtype} {stored.shape} from {_tell_syntax(ds)}")
-    return stored
+
+    def __init__(self, bounds: DecodingBounds = DEFAULT_BOUNDS) -> None:
+        self._process = DecodingProcess(bounds)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._process.close()
+
+    def decode(self, ds: Dataset, frame_number: int | None) -> NDArray[np.integer]:
+        """Return the stored values of one frame, [row, column], as pydicom decodes them; frames count from 1.
+
+        Call `check_pixels` first.
+
+        Raises:
+            DatasetUnreadable: the transfer syntax cannot be decoded here, or the data are broken or need more memory or
+                time than `DecodingBounds`, or they hold a picture of another size than the header says, which is not
+                decoded at all.
+            DecoderUnavailable: the process that decodes cannot work now, whatever the frame.
+        """
+        index = 0 if frame_number is None else frame_number - 1
+        try:
+            stored = self._decode(ds, index)
+        except (*DECODER_ERRORS, BytesLengthException) as cause:
+            reason = f": {cause}" if isinstance(cause, FrameUndecodable) else ""
+            finding = f"cannot be decoded from transfer syntax {_tell_syntax(ds)}{reason}"
+            raise _make_unreadable(ds, finding, frame_number) from cause
+        if stored.shape != (ds.Rows, ds.Columns) or stored.dtype.kind not in "iu":
+            finding = f"decodes to {stored.dtype} {stored.shape} from {_tell_syntax(ds)}"
+            raise _make_unreadable(ds, finding, frame_number)
+        return stored
+
+    def _decode(self, ds: Dataset, index: int) -> NDArray[np.integer]:
+        syntax = _find_syntax(ds)
+        if not syntax.is_encapsulated:
+            stored: NDArray[np.integer] = pixel_array(ds, index=index)
+            return stored
+        if syntax not in _DECODERS:
+            raise FrameUndecodable("nothing here decodes it")
+        options = as_pixel_options(ds)
+        codestream = get_frame(
+            ds.PixelData,
+            index,
+            number_of_frames=options["number_of_frames"],
+            extended_offsets=options.get("extended_offsets"),
+        )
+        if syntax != RLELossless:  # which has no size of its own to state
+            _check_extent(ds, codestream, index + 1)
+        plugin = _DECODERS[syntax]
+        if syntax in JPEGLSTransferSyntaxes and options["bits_stored"] in _BITS_FOR_CHARLS:
+            plugin = "pyjpegls"
+        return self._process.decode(EncodedFrame(codestream, syntax, plugin, _choose_options(options)))
 
 
 def _check_size(ds: Dataset) -> None:
@@ -91,15 +164,23 @@ def _check_size(ds: Dataset) -> None:
         raise _make_unreadable(ds, f"claims {claimed_bytes} bytes of pixels but holds {held_bytes}")
 
 
-def _check_codestream(ds: Dataset, index: int) -> None:
-    syntax = _find_syntax(ds)
-    if not syntax.is_encapsulated or syntax == RLELossless:  # RLE has no size of its own to state
-        return
-    extent = read_extent(get_frame(ds.PixelData, index, number_of_frames=count_frames(ds)))
+def _check_extent(ds: Dataset, codestream: bytes, frame_number: int) -> None:
+    extent = read_extent(codestream)
     if extent is None:
-        raise _make_unreadable(ds, f"has a frame of {_tell_syntax(ds)} that does not say its size")
-    if extent != (ds.Rows, ds.Columns):
-        raise _make_unreadable(ds, f"holds {extent} pixels where {(ds.Rows, ds.Columns)} are claimed")
+        raise _make_unreadable(ds, f"has a frame of {_tell_syntax(ds)} that does not say its size", frame_number)
+    if extent != (ds.Rows, ds.Columns, 1):
+        finding = f"holds {' x '.join(map(str, extent))} samples where {ds.Rows} x {ds.Columns} x 1 are claimed"
+        raise _make_unreadable(ds, finding, frame_number)
+
+
+def _choose_options(options: Mapping[str, Any]) -> dict[str, int | str]:
+    """Return the part of pydicom's decoding options that says how one frame is read."""
+    return {
+        **{name: int(options[name]) for name in _OPTIONS},
+        "photometric_interpretation": str(options["photometric_interpretation"]),
+        "number_of_frames": 1,
+        "pixel_keyword": "PixelData",
+    }
 
 
 def _demand_count(ds: Dataset, keyword: str) -> int:
@@ -121,10 +202,12 @@ def _tell_syntax(ds: Dataset) -> str:
     return f"{syntax.name} ({syntax})"
 
 
-def _make_unreadable(ds: Dataset, finding: str) -> DatasetUnreadable:
+def _make_unreadable(ds: Dataset, finding: str, frame_number: int | None = None) -> DatasetUnreadable:
     uid = str(ds.get("SOPInstanceUID", ""))
+    frame = "" if frame_number is None else f" frame {frame_number}"
     return DatasetUnreadable(
-        f"Instance {uid} {finding}.",
+        f"Instance {uid}{frame} {finding}.",
         remedy="Send it again, uncompressed if it was compressed.",
         sop_instance_uid=uid,
+        frame_number=frame_number,
     )

@@ -7,7 +7,8 @@ from pydicom.datadict import keyword_for_tag
 from pydicom.valuerep import format_number_as_ds
 
 from fusionnode.errors import DatasetUnreadable
-from fusionnode.volumes.planes import Marks, Plane, count_frames, find_source, make_plane, read_numbers, spell_value
+from fusionnode.volumes.planes import Marks, Plane, count_frames, find_source, make_plane
+from fusionnode.volumes.values import read_integers, read_items, read_numbers, read_value, spell_value
 
 _Wanted = Mapping[str, tuple[str, ...]]
 
@@ -67,7 +68,7 @@ _Groups = tuple[Dataset, Dataset]
 
 def _list_groups(ds: Dataset) -> Iterator[tuple[int, _Groups]]:
     """Yield the number of each frame with its own functional groups and the shared ones."""
-    per_frame = ds.get("PerFrameFunctionalGroupsSequence") or []
+    per_frame = read_items(ds, "PerFrameFunctionalGroupsSequence")
     frames = count_frames(ds)
     if len(per_frame) != frames:
         raise DatasetUnreadable(
@@ -75,7 +76,7 @@ def _list_groups(ds: Dataset) -> Iterator[tuple[int, _Groups]]:
             remedy="Ask the sender.",
             sop_instance_uid=str(ds.SOPInstanceUID),
         )
-    shared = (ds.get("SharedFunctionalGroupsSequence") or [Dataset()])[0]
+    shared = _find_first(ds, "SharedFunctionalGroupsSequence")
     for number, groups in enumerate(per_frame, start=1):
         yield number, (groups, shared)
 
@@ -87,7 +88,7 @@ def _read_frame(ds: Dataset, groups: _Groups, number: int) -> Plane:
 
 def _read_pet_frame(ds: Dataset, groups: _Groups, number: int) -> Plane:
     place = _gather(groups, _PLACING)
-    units = str(place.get("RescaleType") or "").upper()
+    units = spell_value(place, "RescaleType").upper()
     if units not in _UNITS.values():
         units = _map_to_real_world(place, groups)
     return make_plane(ds, place, find_source(ds, number), _read_marks(ds, groups, units))
@@ -95,15 +96,14 @@ def _read_pet_frame(ds: Dataset, groups: _Groups, number: int) -> Plane:
 
 def _map_to_real_world(place: Dataset, groups: _Groups) -> str:
     """Put the slope of the first linear real world mapping (PS3.3 C.7.6.16.2.11) into ``place``; return its unit."""
-    own, shared = (group.get("RealWorldValueMappingSequence") for group in groups)
-    for mapping in own or shared or []:
+    own, shared = (read_items(group, "RealWorldValueMappingSequence") for group in groups)
+    for mapping in own or shared:
         slope, intercept = (read_numbers(mapping, f"RealWorldValue{name}", 1) for name in ("Slope", "Intercept"))
-        codes = mapping.get("MeasurementUnitsCodeSequence") or [Dataset()]
         if slope and intercept:
             place.RescaleSlope, place.RescaleIntercept = (
                 format_number_as_ds(number[0]) for number in (slope, intercept)
             )
-            code = str(codes[0].get("CodeValue", ""))
+            code = spell_value(_find_first(mapping, "MeasurementUnitsCodeSequence"), "CodeValue")
             return _UNITS.get(code, code)
     return ""
 
@@ -119,12 +119,9 @@ def _spell(gathered: Dataset) -> dict[str, str]:
 
 def _read_dimensions(ds: Dataset, frame: Dataset) -> dict[str, str]:
     """The frame's indices in the dimensions the object was organised by, other than those of space."""
-    content = (frame.get("FrameContentSequence") or [Dataset()])[0]
-    values = content.get("DimensionIndexValues")
-    indices = [values] if isinstance(values, int) else list(values or [])
-    names = []
-    for number, item in enumerate(ds.get("DimensionIndexSequence") or [], start=1):
-        names.append(keyword_for_tag(item.get("DimensionIndexPointer", 0)) or f"{number} of the object")
+    indices = read_integers(_find_first(frame, "FrameContentSequence"), "DimensionIndexValues")
+    items = enumerate(read_items(ds, "DimensionIndexSequence"), start=1)
+    names = [_name_dimension(item) or f"{number} of the object" for number, item in items]
     if len(names) != len(indices):
         return {}
     pairs = zip(names, indices, strict=True)
@@ -135,8 +132,19 @@ def _gather(groups: _Groups, wanted: _Wanted) -> Dataset:
     """Collect attributes, each from the frame's own group or, failing that, from the shared one."""
     gathered = Dataset()
     for macro, keywords in wanted.items():
-        items = groups[0].get(macro) or groups[1].get(macro) or []
+        items = read_items(groups[0], macro) or read_items(groups[1], macro)
         for keyword in keywords:
-            if items and keyword in items[0]:
+            if items and read_value(items[0], keyword) is not None:
                 gathered[keyword] = items[0][keyword]
     return gathered
+
+
+def _find_first(ds: Dataset, keyword: str) -> Dataset:
+    """The first item of a sequence, an empty one where there is none."""
+    items = read_items(ds, keyword)
+    return items[0] if items else Dataset()
+
+
+def _name_dimension(item: Dataset) -> str:
+    pointer = read_value(item, "DimensionIndexPointer")
+    return keyword_for_tag(pointer) if isinstance(pointer, int) else ""

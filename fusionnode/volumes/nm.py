@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from fusionnode.errors import GeometryIrregular, SeriesUnsupported
-from fusionnode.volumes.planes import Plane, count_frames, demand_geometry, demand_spacing_mm, find_source, read_numbers
+from fusionnode.volumes.planes import Plane, count_frames, demand_geometry, demand_spacing_mm, find_source
+from fusionnode.volumes.values import read_integers, read_items, read_numbers, spell_value
 
 # Vectors beside Slice Vector (PS3.3 C.8.4.8): frames that differ in one of them belong to different volumes.
 _OTHER_VECTORS = (
@@ -55,7 +56,7 @@ def read_nm_planes(ds: Dataset) -> list[Plane]:
 
 
 def _refuse_unreconstructed(ds: Dataset) -> None:
-    image_type = [str(word).upper() for word in ds.get("ImageType") or []]
+    image_type = spell_value(ds, "ImageType").upper().split("\\")
     kind = image_type[2] if len(image_type) > 2 else "unstated"
     if kind != "RECON TOMO":
         raise SeriesUnsupported(
@@ -68,7 +69,7 @@ def _refuse_unreconstructed(ds: Dataset) -> None:
 
 def _read_other_vectors(ds: Dataset, frames: int) -> dict[str, list[int]]:
     """Return the vectors that tell the frames apart, one number per frame."""
-    vectors = {keyword: _list_integers(ds, keyword) for keyword in _OTHER_VECTORS}
+    vectors = {keyword: read_integers(ds, keyword) for keyword in _OTHER_VECTORS}
     telling = {keyword: values for keyword, values in vectors.items() if len(set(values)) > 1}
     for keyword, values in telling.items():
         if len(values) != frames:
@@ -83,13 +84,13 @@ def _read_other_vectors(ds: Dataset, frames: int) -> dict[str, list[int]]:
 def _name_value(ds: Dataset, keyword: str, number: int) -> str:
     if keyword != "EnergyWindowVector":
         return str(number)
-    windows = ds.get("EnergyWindowInformationSequence") or []
-    name = str(windows[number - 1].get("EnergyWindowName") or "") if 0 < number <= len(windows) else ""
+    windows = read_items(ds, "EnergyWindowInformationSequence")
+    name = spell_value(windows[number - 1], "EnergyWindowName") if 0 < number <= len(windows) else ""
     return f"{number} ({name})" if name else str(number)
 
 
 def _list_detectors(ds: Dataset) -> Sequence[Dataset]:
-    items: Sequence[Dataset] = ds.get("DetectorInformationSequence") or []
+    items = read_items(ds, "DetectorInformationSequence")
     if not items:
         raise GeometryIrregular(
             "DetectorInformationSequence is missing or empty, so nothing says how the slices lie in the patient.",
@@ -105,7 +106,7 @@ _Points = list[NDArray[np.float64]]
 def _place_frames(ds: Dataset, frames: int) -> tuple[_Points, _Points, list[tuple[float, ...]]]:
     """Return normal, Image Position of the first slice (LPS mm) and orientation of each frame, by its detector."""
     items = _list_detectors(ds)
-    numbers = _list_integers(ds, "DetectorVector")
+    numbers = read_integers(ds, "DetectorVector")
     if len(numbers) != frames or len(items) == 1:  # a reconstruction from several heads may describe one place for all
         numbers = [1] * frames
     if min(numbers) < 1 or max(numbers) > len(items):
@@ -132,7 +133,7 @@ def _read_step_mm(ds: Dataset) -> float:
 
 
 def _read_slice_numbers(ds: Dataset) -> list[int]:
-    numbers = _list_integers(ds, "SliceVector")
+    numbers = read_integers(ds, "SliceVector")
     frames = count_frames(ds)
     if len(numbers) != frames or numbers[:1] != [1]:
         # Image Position is that of the first voxel transmitted and of the first slice; only where both agree
@@ -144,10 +145,3 @@ def _read_slice_numbers(ds: Dataset) -> list[int]:
             slice_vector=tuple(numbers),
         )
     return numbers
-
-
-def _list_integers(ds: Dataset, keyword: str) -> list[int]:
-    value = ds.get(keyword)
-    if value is None or value == "":
-        return []
-    return [value] if isinstance(value, int) else [int(item) for item in value]

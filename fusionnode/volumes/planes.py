@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
-from pydicom.multival import MultiValue
 
 from fusionnode.domain.volume import SourceFrame
-from fusionnode.errors import DatasetUnreadable, GeometryIrregular, SeriesUnsupported
+from fusionnode.errors import GeometryIrregular, SeriesUnsupported
+from fusionnode.volumes.values import read_numbers, spell_value
 
 # What all slices of one volume have in common.
 _TRAITS = (
@@ -112,14 +112,6 @@ def find_source(ds: Dataset, frame_number: int | None = None) -> SourceFrame:
     return SourceFrame(str(ds.SOPClassUID), str(ds.SOPInstanceUID), frame_number)
 
 
-def spell_value(ds: Dataset, keyword: str) -> str:
-    """Return a value as text, several ones joined with a backslash; empty where it is absent."""
-    value = ds.get(keyword)
-    if value is None:
-        return ""
-    return "\\".join(str(item) for item in value) if isinstance(value, list | tuple | MultiValue) else str(value)
-
-
 def count_frames(ds: Dataset) -> int:
     """Return Number of Frames, 1 where it is absent."""
     numbers = read_numbers(ds, "NumberOfFrames", 1)
@@ -159,37 +151,12 @@ def demand_geometry(place: Dataset, keyword: str, count: int) -> tuple[float, ..
     return numbers
 
 
-def read_numbers(ds: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
-    """Return the ``count`` finite numbers of an attribute, or None where it is absent or empty.
-
-    Raises:
-        DatasetUnreadable: it holds something else.
-    """
-    try:
-        value = ds.get(keyword)
-        if value is None or value == "" or (isinstance(value, MultiValue) and len(value) == 0):
-            return None
-        items = list(value) if isinstance(value, list | tuple | MultiValue) else [value]
-        numbers = tuple(float(item) for item in items)
-    except (TypeError, ValueError, OverflowError) as cause:
-        raise _make_unreadable(keyword) from cause
-    if len(numbers) != count or not np.isfinite(numbers).all():
-        raise _make_unreadable(keyword)
-    return numbers
-
-
-def _make_unreadable(keyword: str) -> DatasetUnreadable:
-    return DatasetUnreadable(
-        f"{keyword} does not hold the numbers the Standard asks for.", remedy="Ask the sender.", keyword=keyword
-    )
-
-
 def _read_marks(ds: Dataset, keywords: Sequence[str]) -> dict[str, str]:
     return {keyword: text for keyword in keywords if (text := spell_value(ds, keyword))}
 
 
 def _read_units(ds: Dataset) -> str:
-    return str(ds.get("Units") or "").upper()
+    return spell_value(ds, "Units").upper()
 
 
 def _find_time_slot(ds: Dataset) -> dict[str, str]:
@@ -201,8 +168,8 @@ def _find_time_slot(ds: Dataset) -> dict[str, str]:
 
 
 def _refuse_odd_kinds(ds: Dataset) -> None:
-    words = {str(word).upper() for word in _list_words(ds, "ImageType")}
-    words |= {f"SERIES {str(word).upper()}" for word in _list_words(ds, "SeriesType")[1:]}
+    words = {word.upper() for word in spell_value(ds, "ImageType").split("\\")}
+    words |= {f"SERIES {word.upper()}" for word in spell_value(ds, "SeriesType").split("\\")[1:]}
     odd = {
         "LOCALIZER": "a localizer",
         "MOSAIC": "a mosaic of many slices in one picture",
@@ -223,10 +190,3 @@ def _refuse_odd_kinds(ds: Dataset) -> None:
             remedy="Send single-frame or enhanced objects.",
             sop_instance_uid=str(ds.SOPInstanceUID),
         )
-
-
-def _list_words(ds: Dataset, keyword: str) -> list[str]:
-    value = ds.get(keyword)
-    if value is None:
-        return []
-    return [value] if isinstance(value, str) else list(value)

@@ -10,9 +10,10 @@ from pydicom import Dataset
 from fusionnode.domain.terms import Unit
 from fusionnode.domain.volume import Voxels
 from fusionnode.errors import DatasetUnreadable, UnitUnusable
-from fusionnode.volumes.decode import check_pixels, decode_frame
-from fusionnode.volumes.planes import Plane, read_numbers
+from fusionnode.volumes.decode import FrameDecoder, check_pixels
+from fusionnode.volumes.planes import Plane
 from fusionnode.volumes.suv import measure_suv
+from fusionnode.volumes.values import read_numbers
 
 MAX_VOXELS = 1 << 28
 """A gigabyte in float32; the largest series met in practice, 531 slices of 440 x 440, has less than half of it."""
@@ -50,6 +51,7 @@ def rescale_planes(ordered: Sequence[Plane], scale: Scale) -> Voxels:
 
     Raises:
         DatasetUnreadable, SeriesUnsupported: the pixels cannot be read as one channel of whole numbers.
+        DecoderUnavailable: compressed pixels cannot be decoded now.
         UnitUnusable: a slope is zero, or values leave the range of float32.
     """
     rows, columns = ordered[0].shape
@@ -62,8 +64,10 @@ def rescale_planes(ordered: Sequence[Plane], scale: Scale) -> Voxels:
     for ds in {id(plane.ds): plane.ds for plane in ordered}.values():
         check_pixels(ds)
     voxels = np.empty((len(ordered), rows, columns), dtype=np.float32)
-    for index, plane in enumerate(ordered):
-        voxels[index] = _rescale_plane(plane, scale.factor)
+    with FrameDecoder() as decoder:
+        for index, plane in enumerate(ordered):
+            stored = decoder.decode(plane.ds, plane.source.frame_number)
+            voxels[index] = _rescale_plane(plane, stored, scale.factor)
     return voxels
 
 
@@ -99,11 +103,10 @@ def _choose_gml_scale(suv_type: str) -> Scale:
     return Scale(Unit.ARBITRARY, notes=(f"SUV of type {suv_type}, not by body weight, is shown as it is.",))
 
 
-def _rescale_plane(plane: Plane, factor: float) -> NDArray[np.float32]:
+def _rescale_plane(plane: Plane, stored: NDArray[np.integer], factor: float) -> NDArray[np.float32]:
     slope = 1.0 if plane.slope is None else plane.slope
     if slope == 0:
         raise UnitUnusable(f"RescaleSlope of {plane.name} is zero.", remedy="Ask the scanner's vendor why.")
-    stored = decode_frame(plane.ds, plane.source.frame_number)
     values = (stored.astype(np.float64) * slope + plane.intercept) * factor
     values[_find_padding(plane.ds, stored)] = 0
     if np.abs(values).max() > np.finfo(np.float32).max:

@@ -13,7 +13,7 @@ from pydicom.uid import EnhancedPETImageStorage
 from pydicom.valuerep import DA, DT, TM
 
 from fusionnode.errors import DatasetUnreadable
-from fusionnode.volumes.planes import read_numbers
+from fusionnode.volumes.values import read_items, read_numbers, spell_value
 
 WEIGHT_KG = (0.3, 500.0)
 DOSE_BQ = (1e5, 1e11)
@@ -55,7 +55,7 @@ def measure_suv(datasets: Sequence[Dataset]) -> SuvFactor:
     except _Doubt as doubt:
         return SuvFactor(None, str(doubt))
     except DatasetUnreadable as unreadable:
-        return SuvFactor(None, f"{unreadable.facts['keyword']} is no number")
+        return SuvFactor(None, f"{unreadable.facts['keyword']} is malformed")
     except OverflowError:
         return SuvFactor(None, "a date lies outside the calendar")
 
@@ -71,7 +71,7 @@ def _measure(datasets: Sequence[Dataset]) -> SuvFactor:
     if _is_enhanced(ds):
         corrected_to, note = _find_stated_correction(ds), ""
     else:
-        correction = str(ds.get("DecayCorrection") or "absent").upper()
+        correction = (spell_value(ds, "DecayCorrection") or "absent").upper()
         if correction == "ADMIN":
             return SuvFactor(weight_kg * 1000 / dose_bq)
         if correction != "START":
@@ -92,11 +92,11 @@ def _is_enhanced(ds: Dataset) -> bool:
 def _demand_agreement(datasets: Sequence[Dataset]) -> None:
     """All slices must tell of one patient's weight and one injection."""
     for keyword in ("PatientWeight", "DecayCorrection", "CorrectedImage", "TimezoneOffsetFromUTC"):
-        if len({str(ds.get(keyword)) for ds in datasets}) > 1:
+        if len({spell_value(ds, keyword) for ds in datasets}) > 1:
             raise _Doubt(f"the slices differ in {keyword}")
-    drugs = [(ds.get("RadiopharmaceuticalInformationSequence") or [Dataset()])[0] for ds in datasets]
+    drugs = [_find_drug(ds) for ds in datasets]
     for keyword in _OF_THE_DRUG:
-        if len({str(drug.get(keyword)) for drug in drugs}) > 1:
+        if len({spell_value(drug, keyword) for drug in drugs}) > 1:
             raise _Doubt(f"the slices differ in {keyword}")
 
 
@@ -131,18 +131,17 @@ def _find_stated_correction(ds: Dataset) -> datetime:
 def _demand_corrections(ds: Dataset) -> None:
     if _is_enhanced(ds):
         for keyword in ("AttenuationCorrected", "DecayCorrected"):
-            if str(ds.get(keyword) or "").upper() != "YES":
+            if spell_value(ds, keyword).upper() != "YES":
                 raise _Doubt(f"{keyword} is not YES")
         return
-    value = ds.get("CorrectedImage") or []
-    corrected = {value} if isinstance(value, str) else set(value)
+    corrected = spell_value(ds, "CorrectedImage").split("\\")
     for code, correction in (("ATTN", "attenuation"), ("DECY", "decay")):
         if code not in corrected:
             raise _Doubt(f"CorrectedImage does not say that {correction} was corrected")
 
 
 def _find_drug(ds: Dataset) -> Dataset:
-    drugs: Sequence[Dataset] = ds.get("RadiopharmaceuticalInformationSequence") or []
+    drugs = read_items(ds, "RadiopharmaceuticalInformationSequence")
     if len(drugs) != 1:
         raise _Doubt(f"{len(drugs)} radiopharmaceuticals are described instead of one")
     return drugs[0]
@@ -199,7 +198,7 @@ def _demand_comparable(injected: datetime, scanned: datetime) -> None:
 def _find_zone(ds: Dataset) -> tzinfo | None:
     """What the object's dates and times are local to; None where it does not say so, or not readably."""
     try:
-        return datetime.strptime(str(ds.get("TimezoneOffsetFromUTC") or "").strip(), "%z").tzinfo
+        return datetime.strptime(spell_value(ds, "TimezoneOffsetFromUTC").strip(), "%z").tzinfo
     except ValueError:
         return None
 

@@ -79,7 +79,9 @@ class PreparedFolder:
 
 
 def _arrays(prepared: PreparedPair) -> dict[str, np.ndarray[Any, Any]]:
+    uptake = {} if prepared.uptake is None else {"uptake": prepared.uptake}
     return {
+        **uptake,
         "fixed": prepared.fixed,
         "moving": prepared.moving,
         "covered": prepared.covered,
@@ -101,6 +103,7 @@ def _facts(prepared: PreparedPair) -> dict[str, Any]:
         "fixed_sources": [asdict(source) for source in prepared.fixed_sources],
         "moving_sources": [asdict(source) for source in prepared.moving_sources],
         "notes": prepared.notes,
+        "moving_scale": prepared.moving_scale,
     }
 
 
@@ -124,6 +127,8 @@ def _rebuild(arrays: dict[str, np.ndarray[Any, Any]]) -> PreparedPair:
         fixed_sources=tuple(SourceFrame(**source) for source in facts["fixed_sources"]),
         moving_sources=tuple(SourceFrame(**source) for source in facts["moving_sources"]),
         notes=tuple(facts["notes"]),
+        moving_scale=facts["moving_scale"],
+        uptake=arrays.get("uptake"),
     )
 
 

@@ -16,7 +16,7 @@ from fusionnode.flow.ports import Ledger
 from fusionnode.settings import Settings
 from fusionnode.wiring import Node, build_sweeper, name_worker
 from fusionnode.worker.steps import StepRunner, next_step
-from fusionnode.worker.sweeping import repeat_sweep
+from fusionnode.worker.sweeping import enter_reports, repeat_sweep
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Dispatcher:
     def dispatch(self, step: Step, job_id: str) -> bool:
         """Publish one id to the queue of ``step``; False when the broker does not answer."""
         try:
-            self._app.send_task(_TASK.format(step=step), args=[job_id], queue=step.value, retry=False)
+            self._app.send_task(_TASK.format(step=step), args=[job_id], queue=name_queue(step), retry=False)
         except (OperationalError, OSError) as error:
             logger.warning("job %s not announced to %s: %s", job_id, step, type(error).__name__)
             return False
@@ -72,7 +72,7 @@ class Dispatcher:
     def count_backlog(self, step: Step) -> int | None:
         """Return how many messages wait in the queue of ``step``; None when the broker does not answer."""
         try:
-            return int(self._redis.llen(step.value))
+            return int(self._redis.llen(name_queue(step)))
         except RedisError as error:
             logger.warning("the broker does not answer: %s", type(error).__name__)
             return None
@@ -110,12 +110,19 @@ class Announcer:
         return sent
 
 
+def name_queue(step: Step) -> str:
+    """Return the queue that jobs wait in for ``step``: who sends also sees to the commitments."""
+    return Step.SEND.value if step is Step.COMMIT else step.value
+
+
 def run_sweep(node: Node, stop: threading.Event) -> None:
     """Sweep and announce in this process until ``stop`` is set."""
     announcer = Announcer(node.ledger, Dispatcher(build_app(node.settings)))
 
     def tell() -> None:
+        # First, so that no trouble with a report keeps the workers waiting.
         announcer.announce(datetime.now(UTC), time.monotonic())
+        enter_reports(node, datetime.now(UTC))
 
     repeat_sweep(build_sweeper(node), node.settings.settle.sweep_seconds, stop, tell)
 
@@ -127,8 +134,11 @@ def run_worker(node: Node, step: Step) -> None:
     more processes.
     """
     app = build_app(node.settings)
-    register_step(app, node, step)
-    arguments = ["worker", "--pool", "solo", "--queues", step.value, "--hostname", f"{name_worker(step)}@%h"]
+    queue = name_queue(step)
+    for one in Step:
+        if name_queue(one) == queue:
+            register_step(app, node, one)
+    arguments = ["worker", "--pool", "solo", "--queues", queue, "--hostname", f"{name_worker(queue)}@%h"]
     app.worker_main(
         [*arguments, "--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING"]
     )

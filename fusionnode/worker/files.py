@@ -5,8 +5,8 @@ import logging
 import math
 import shutil
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +20,20 @@ from fusionnode.domain.series import Series
 from fusionnode.errors import OutputOccupied, PipelineInvalid
 from fusionnode.flow.fuse_pair import FusedPair, PairSources, fuse_pair
 from fusionnode.flow.preview import render_alignment, render_preview
-from fusionnode.intake.folder import read_folder
+from fusionnode.intake.folder import read_again, read_folder
 from fusionnode.logs import StepClock
 from fusionnode.pipeline.schema import Pipeline
 from fusionnode.wiring import open_fuser
-from fusionnode.worker.rules import index_series, require_pair, require_whole
+from fusionnode.worker.rules import index_series, require_one_patient, require_pair, require_whole, trusts_frame
 
 logger = logging.getLogger(__name__)
 
 STEPS = 10
 """How many steps `fuse_folders` tells of."""
 
+_SINGLE = {"REG": "registration.dcm", "DOC": "sheet.dcm", "PR": "blending.dcm"}
 _UNPAIRED = "Put together by hand without the pairing rules: nobody checked that both series are of one patient."
+_TRUSTED = "Their shared frame of reference was trusted, as a node would: nothing was registered."
 
 
 @dataclass(frozen=True)
@@ -74,21 +76,20 @@ def fuse_folders(
     _require_vacant(request.out)
     clock = StepClock(logger, tell)
     with clock("read"):
-        fixed, moving = read_folder(request.fixed), read_folder(request.moving)
-        sources = PairSources(fixed, moving)
-        series = index_series(fixed), index_series(moving)
+        headers = read_folder(request.fixed, pixels=False), read_folder(request.moving, pixels=False)
+        series = index_series(headers[0]), index_series(headers[1])
     for one, folder in zip(series, (request.fixed, request.moving), strict=True):
         require_whole(one, folder)
+        require_one_patient(one, folder)
     modality = series[1].head.modality
     pipeline = choose_pipeline(pipelines, request, modality)
-    if request.unpaired:
-        sources = replace(sources, remark=_UNPAIRED)
-    else:
-        require_pair(pipeline, *series)
+    shared_frame, remark = _judge(pipeline, series, unpaired=request.unpaired)
+    # Read as they are asked for, so that the files of both series are never held at once.
+    sources = PairSources(read_again(headers[0]), read_again(headers[1]), remark, shared_frame)
     with clock("load"):
         fuser = open_fuser(pipeline.fusion.model, "auto")
-    job = _make_job(pipeline, series, moment)
-    result = fuse_pair(job, sources, pipeline, fuser, clock, moment.tzinfo or UTC)
+    job = _make_job(pipeline, series, shared_frame, moment)
+    result = fuse_pair(job, sources, headers, pipeline, fuser, clock)
     with clock("write"):
         names = _write_all(request.out, result, pipeline, modality)
     report = build_report(job, pipeline, result, names, clock.seconds)
@@ -162,7 +163,15 @@ def _takes(pipeline: Pipeline, modality: str) -> bool:
     return modality in pipeline.moving.modality
 
 
-def _make_job(pipeline: Pipeline, pair: tuple[Series, Series], moment: datetime) -> Job:
+def _judge(pipeline: Pipeline, series: tuple[Series, Series], *, unpaired: bool) -> tuple[bool, str]:
+    """Return whether a shared frame of reference is trusted, and what the outputs shall say about the pairing."""
+    if not unpaired:
+        return require_pair(pipeline, *series).shared_frame, ""
+    trusted = trusts_frame(pipeline, *series)
+    return trusted, f"{_UNPAIRED} {_TRUSTED}" if trusted else _UNPAIRED
+
+
+def _make_job(pipeline: Pipeline, pair: tuple[Series, Series], shared_frame: bool, moment: datetime) -> Job:
     fixed, moving = (series.key for series in pair)
     # Every run by hand may differ (another network, another version), so the moment makes its UIDs its own.
     version = f"{pipeline.version}+{pipeline.fusion.model}+{moment.isoformat()}"
@@ -172,7 +181,7 @@ def _make_job(pipeline: Pipeline, pair: tuple[Series, Series], moment: datetime)
         pipeline_version=pipeline.version,
         fixed=fixed,
         moving=moving,
-        shared_frame=False,
+        shared_frame=shared_frame,
         state=JobState.FUSING,
         moment=moment,
     )
@@ -191,9 +200,19 @@ def _write_all(out: Path, result: FusedPair, pipeline: Pipeline, modality: str) 
 
 
 def _write(staging: Path, ds: Dataset, index: int) -> str:
-    name = "registration.dcm" if ds.Modality == "REG" else f"fused/{index:04d}.dcm"
+    name = _name_file(ds, index)
+    (staging / name).parent.mkdir(exist_ok=True)
     ds.save_as(staging / name, enforce_file_format=True)
     return name
+
+
+def _name_file(ds: Dataset, index: int) -> str:
+    """Where an object goes below the output folder; ``index`` is its place among all, the fused slices first."""
+    if ds.get("ImageType") and ds.ImageType[-1] == "SHEET":
+        return "sheet.dcm"
+    if ds.Modality in ("PT", "NM"):
+        return f"resampled/{int(ds.InstanceNumber):04d}.dcm"
+    return _SINGLE.get(ds.Modality, f"fused/{index:04d}.dcm")
 
 
 def _publish(out: Path, report: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from fusionnode.domain.terms import Step
 from fusionnode.errors import Unavailable, format_frames
 from fusionnode.wiring import Node, build_listener, build_sweeper, name_worker
 from fusionnode.worker.steps import StepRunner, next_step
-from fusionnode.worker.sweeping import repeat_sweep
+from fusionnode.worker.sweeping import enter_reports, repeat_sweep
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +49,12 @@ class EmbeddedNode:
 
     def _sweep(self) -> None:
         pause_seconds = self._node.settings.settle.sweep_seconds
-        repeat_sweep(build_sweeper(self._node), pause_seconds, self._stop, self._wake_workers)
+        repeat_sweep(build_sweeper(self._node), pause_seconds, self._stop, self._tell)
+
+    def _tell(self) -> None:
+        # First, so that no trouble with a report keeps the workers waiting.
+        self._wake_workers()
+        enter_reports(self._node, datetime.now(UTC))
 
     def _wake_workers(self) -> None:
         for event in self._wake.values():

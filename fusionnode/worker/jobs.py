@@ -1,9 +1,10 @@
-"""What an operator asks of the ledger: list, try again, rebuild."""
+"""What an operator asks of the ledger: list, try again, send again, rebuild."""
 
 from collections import defaultdict
 from datetime import UTC, datetime
 from typing import Any
 
+from fusionnode.domain.consignment import Consignment
 from fusionnode.domain.series import SeriesKey
 from fusionnode.domain.terms import SeriesState
 from fusionnode.index.header import read_header
@@ -38,10 +39,27 @@ def list_job_facts(settings: Settings) -> list[dict[str, Any]]:
                 "stored": stored,
                 "owed": owed,
                 "statuses": ledger.count_statuses(job.id),
+                "destinations": [_tell_consignment(one) for one in ledger.list_consignments(job.id)],
             }
         )
     ledger.close()
     return facts
+
+
+def _tell_consignment(consignment: Consignment) -> dict[str, Any]:
+    not_before = consignment.not_before
+    return {
+        "name": consignment.destination,
+        "owed": consignment.total,
+        "stored": consignment.stored,
+        "committed": consignment.committed,
+        "attempts": consignment.attempts,
+        "requests": consignment.requests,
+        "not_before": not_before.isoformat() if not_before else None,
+        "dead": consignment.dead,
+        "error": consignment.error,
+        "reason": consignment.reason,
+    }
 
 
 def list_series_facts(settings: Settings) -> list[dict[str, Any]]:
@@ -83,6 +101,23 @@ def retry_job(settings: Settings, job_id: str) -> str:
     job = ledger.retry_job(job_id, datetime.now(UTC))
     ledger.close()
     return job.state.value
+
+
+def resend_job(settings: Settings, job_id: str, destination: str = "", *, everything: bool = False) -> int:
+    """Have what a job published sent again at once; return how many instances are owed now.
+
+    ``destination`` restricts it to one; ``everything`` includes what is stored already.
+
+    Raises:
+        JobUnknown: there is no such job.
+        TransitionForbidden: nothing was published for that destination, or a worker has the job at this moment.
+    """
+    ledger = open_ledger(settings.ledger_url)
+    try:
+        ledger.resend_job(job_id, datetime.now(UTC), destination, everything=everything)
+        return len(ledger.list_undelivered(job_id, destination))
+    finally:
+        ledger.close()
 
 
 def migrate_ledger(settings: Settings) -> None:

@@ -1,11 +1,13 @@
 """What an error means for a job: the one place that decides. Pure."""
 
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from fusionnode.domain.consignment import Consignment
 from fusionnode.domain.job import Job, JobEvent
 from fusionnode.domain.terms import Step
-from fusionnode.errors import Misconfigured, Refused, Unavailable
+from fusionnode.errors import DeliveryUncommitted, Misconfigured, Refused, Unavailable
 from fusionnode.settings import WorkSettings
 
 
@@ -21,22 +23,49 @@ class Verdict:
 def judge_error(error: Exception, job: Job, step: Step, now: datetime, settings: WorkSettings) -> Verdict:
     """Return what ``error`` means for ``job``.
 
-    Refused is final. Unavailable waits, and so does a want of memory, doubling from ``retry_seconds`` up to
-    ``retry_cap_seconds``, until the step has used up its attempts. Misconfigured and defects fail at once: trying again
-    would not help.
+    Refused is final. Unavailable waits, and so does a want of memory, for `retry_delay_seconds`, until the step has
+    used up its attempts. Misconfigured and defects fail at once: trying again would not help.
     """
     if isinstance(error, Refused):
         return Verdict(JobEvent.REFUSED)
     if isinstance(error, Unavailable | MemoryError) and job.attempts + 1 < max_attempts(step, settings):
-        return Verdict(JobEvent.DEFERRED, now + timedelta(seconds=retry_delay_seconds(job.attempts, settings)))
+        return Verdict(JobEvent.DEFERRED, now + timedelta(seconds=retry_delay_seconds(job.attempts, settings, job.id)))
     return Verdict(JobEvent.FAILED, defect=not isinstance(error, Misconfigured | Unavailable | MemoryError))
+
+
+@dataclass(frozen=True)
+class ConsignmentVerdict:
+    """What happens to a consignment that could not be brought on: given up, or gone on with at ``not_before``."""
+
+    dead: bool
+    not_before: datetime | None = None
+    defect: bool = False
+
+
+def judge_consignment(
+    error: Exception, consignment: Consignment, now: datetime, settings: WorkSettings
+) -> ConsignmentVerdict:
+    """Return what ``error`` means for one destination of a job; the same rules as for a job, with its own count."""
+    waits = isinstance(error, Unavailable | MemoryError) and not isinstance(error, DeliveryUncommitted)
+    if waits and consignment.attempts + 1 < settings.max_send_attempts:
+        key = f"{consignment.job_id} {consignment.destination}"
+        delay = retry_delay_seconds(consignment.attempts, settings, key)
+        return ConsignmentVerdict(dead=False, not_before=now + timedelta(seconds=delay))
+    named = isinstance(error, Misconfigured | Refused | Unavailable | MemoryError)
+    return ConsignmentVerdict(dead=True, defect=not named)
 
 
 def max_attempts(step: Step, settings: WorkSettings) -> int:
     """How often a step is tried. Sending waits for a PACS that is down over a weekend; computing does not."""
-    return settings.max_send_attempts if step is Step.SEND else settings.max_attempts
+    return settings.max_send_attempts if step in (Step.SEND, Step.COMMIT) else settings.max_attempts
 
 
-def retry_delay_seconds(attempts: int, settings: WorkSettings) -> float:
-    """Seconds to wait after ``attempts`` failed tries: doubling, capped."""
-    return min(settings.retry_seconds * 2.0 ** min(attempts, 32), settings.retry_cap_seconds)
+def retry_delay_seconds(attempts: int, settings: WorkSettings, key: str) -> float:
+    """Return the seconds to wait after ``attempts`` failed tries: doubling, capped, and shortened by chance.
+
+    Chance takes up to half of it, so that what failed together does not come back together. It is a hash of ``key``
+    and ``attempts``, so the same try waits equally long wherever it is computed.
+    """
+    longest = min(settings.retry_seconds * 2.0 ** min(attempts, 32), settings.retry_cap_seconds)
+    digest = hashlib.sha256(f"{key} {attempts}".encode()).digest()
+    return longest * (1 - int.from_bytes(digest[:4], "big") / 2**33)

@@ -1,5 +1,6 @@
 """Asks a node's own rules about series that came as files: by hand nothing is fused that a node would not fuse."""
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -7,12 +8,16 @@ from pathlib import Path
 
 from pydicom import Dataset
 
+from fusionnode.domain.pair import Pair
 from fusionnode.domain.series import SECOND_CONTENT, Conflict, Series, SeriesKey
 from fusionnode.domain.terms import SeriesState
 from fusionnode.errors import GeometryIrregular, PairingRefused, SeriesUnsupported
 from fusionnode.flow.ports import StoredFile
 from fusionnode.index.header import read_header
+from fusionnode.pairing.links import Bond, Link, join_candidates, make_candidate
 from fusionnode.pairing.match import match_pairs
+from fusionnode.pairing.patient import find_contradictions, is_same_patient
+from fusionnode.pairing.select import Chosen
 from fusionnode.pairing.settle import explain_conflicts, explain_incomplete, explain_unfusable
 from fusionnode.pipeline.schema import Pipeline
 
@@ -55,18 +60,46 @@ def require_whole(series: Series, folder: Path) -> None:
         raise GeometryIrregular(f"The series in {folder} is not whole: {reason}.", remedy="Fetch the missing slices.")
 
 
-def require_pair(pipeline: Pipeline, fixed: Series, moving: Series) -> None:
-    """Make sure that ``pipeline`` would pair the two series: same patient, the right kinds, near enough in time.
+def require_one_patient(series: Series, folder: Path) -> None:
+    """Make sure that no two instances contradict each other about whose they are; an absent value contradicts nothing.
 
     Raises:
-        PairingRefused: with the rules' own reasons.
+        PairingRefused: they do; nobody is named.
+    """
+    identities = {one.patient for one in series.instances}
+    patients = {one.patient_id.strip() for one in identities} - {""}
+    if len(patients) > 1 or any(find_contradictions(a, b) for a, b in itertools.combinations(identities, 2)):
+        raise PairingRefused(
+            f"The series in {folder} is of nobody: its instances name different patients.",
+            remedy="Find out whose slices these are; --unpaired does not help.",
+        )
+
+
+def require_pair(pipeline: Pipeline, fixed: Series, moving: Series) -> Pair:
+    """Return the pair ``pipeline`` makes of the two series: same patient, the right kinds, near enough in time.
+
+    Raises:
+        PairingRefused: it makes none; with the rules' own reasons.
     """
     matching = match_pairs(pipeline, [fixed, moving], datetime.now(UTC))
-    if any((pair.fixed, pair.moving) == (fixed.key, moving.key) for pair in matching.pairs):
-        return
+    for pair in matching.pairs:
+        if (pair.fixed, pair.moving) == (fixed.key, moving.key):
+            return pair
     reasons = sorted({rejection.reason for rejection in matching.rejections})
     raise PairingRefused(
         f"{pipeline.identifier} does not pair these series: {'; '.join(reasons) or 'they do not fit its roles'}.",
         remedy="If they do belong together, give --unpaired; the outputs will say so.",
         reasons=reasons,
     )
+
+
+def trusts_frame(pipeline: Pipeline, fixed: Series, moving: Series) -> bool:
+    """Whether a node would take the two series as they lie: one patient, one frame of reference, and it is trusted.
+
+    For series that the rules need not pair. Each must be of one patient (`require_one_patient`).
+    """
+    one, other = (make_candidate(Chosen(series, 0.0)) for series in (fixed, moving))
+    if not is_same_patient(one.identity, other.identity):
+        return False
+    joint = join_candidates(pipeline, one, other, ())
+    return isinstance(joint, Bond) and joint.link is Link.FRAME

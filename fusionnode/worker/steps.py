@@ -1,31 +1,26 @@
-"""The three steps of a job as tasks: claim, do, advance. Embedded and scaled-out workers run exactly this code."""
+"""The steps of a job as tasks: claim, do, advance. Embedded and scaled-out workers run exactly this code."""
 
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import groupby
 
 from pydicom import Dataset
 
 from fusionnode.capture.build import CaptureRequest
+from fusionnode.domain.consignment import Outlook
 from fusionnode.domain.job import Job, JobEvent
 from fusionnode.domain.series import SeriesKey
 from fusionnode.domain.terms import Step
-from fusionnode.errors import (
-    DeliveryIncomplete,
-    FusionNodeError,
-    LeaseLost,
-    PipelineInvalid,
-    Unavailable,
-    format_frames,
-)
+from fusionnode.errors import FusionNodeError, LeaseLost, PipelineInvalid, Unavailable, format_frames
 from fusionnode.flow.fuse_pair import PairSources, capture_fused, fuse_prepared, prepare_pair
 from fusionnode.flow.ports import Delivery
+from fusionnode.flow.quality_page import draw_page
 from fusionnode.fusion.fuse import Fuser, warm_up
 from fusionnode.logs import StepClock, job_context
 from fusionnode.pipeline.schema import Pipeline
 from fusionnode.wiring import Node, open_fuser
+from fusionnode.worker.deliver import Courier, explain_rest
 from fusionnode.worker.heartbeat import Heartbeat
 from fusionnode.worker.memory import return_large_blocks
 from fusionnode.worker.policy import judge_error, max_attempts
@@ -51,6 +46,7 @@ class StepRunner:
 
     def __post_init__(self) -> None:
         return_large_blocks()
+        self._courier = Courier(self.node.ledger, self.node.sender, self.node.settings.work, self.clock)
 
     def warm_up(self) -> None:
         """Load and run the fuser of every pipeline; one that cannot is told of, and its jobs will be refused."""
@@ -84,21 +80,22 @@ class StepRunner:
         return self.node.settings.work.lease_seconds
 
     def _do(self, step: Step, job: Job) -> Job:
-        work = {Step.PREPARE: self._prepare, Step.FUSE: self._fuse, Step.SEND: self._send}[step]
+        work = {Step.PREPARE: self._prepare, Step.FUSE: self._fuse}.get(step, self._deliver)
         try:
             self._require_attempts_left(step, job)
             with Heartbeat(self.node.ledger, job, self.clock, self._lease_seconds) as heartbeat:
-                work(job, heartbeat)
+                outlook = work(job, heartbeat)
                 heartbeat.require_lease()
         except LeaseLost:
             raise
         except Exception as error:
             return self._end_badly(step, job, error)
-        finished = self.node.ledger.advance_job(job, JobEvent.FINISHED, self.clock())
+        cause = self._explain_outlook(job, outlook)
+        finished = self.node.ledger.advance_job(job, outlook.event, self.clock(), cause, outlook.not_before)
         if step is Step.FUSE:
             # Not a moment sooner: until the ledger knows that it ended, the step may have to be done again.
             self.node.prepared.discard_prepared(finished)
-        logger.info("%s finished; the job is %s", step, finished.state)
+        logger.info("%s %s; the job is %s", step, outlook.event, finished.state)
         return finished
 
     def _end_badly(self, step: Step, job: Job, error: Exception) -> Job:
@@ -117,19 +114,22 @@ class StepRunner:
                 remedy="Look for a worker that was killed (memory?), then run `fusionnode retry`.",
             )
 
-    def _prepare(self, job: Job, _: Heartbeat) -> None:
-        sources = PairSources(self._stream(job.fixed), self._stream(job.moving))
+    def _prepare(self, job: Job, _: Heartbeat) -> Outlook:
+        sources = PairSources(self._stream(job.fixed), self._stream(job.moving), shared_frame=job.shared_frame)
         prepared = prepare_pair(sources, self._pipeline(job), StepClock(logger))
         self.node.prepared.save_prepared(job, prepared)
+        return Outlook(JobEvent.FINISHED)
 
-    def _fuse(self, job: Job, heartbeat: Heartbeat) -> None:
+    def _fuse(self, job: Job, heartbeat: Heartbeat) -> Outlook:
         pipeline, narrate = self._pipeline(job), StepClock(logger)
         prepared = self.node.prepared.load_prepared(job)
         fused = fuse_prepared(prepared, pipeline, self._fuser(pipeline.fusion.model), narrate)
+        page = draw_page(job, pipeline, prepared, fused)
         prepared = prepared.without_pictures()
         fixed, moving = self._read(job.fixed, pixels=False), self._read(job.moving, pixels=False)
         zone = self.node.settings.find_zone(job.moment)
-        objects = capture_fused(CaptureRequest(job, pipeline, prepared, fused, fixed, moving, zone), narrate)
+        request = CaptureRequest(job, pipeline, prepared, fused, fixed, moving, zone, page=page)
+        objects = capture_fused(request, narrate)
         heartbeat.require_lease()
         published = self.node.outbox.publish(job, objects)
         self.node.ledger.add_deliveries(
@@ -137,28 +137,16 @@ class StepRunner:
             for destination in pipeline.destinations
             for ds, path in published
         )
+        return Outlook(JobEvent.FINISHED)
 
-    def _send(self, job: Job, _: Heartbeat) -> None:
-        owed = sorted(self.node.ledger.list_undelivered(job.id), key=lambda one: one.destination)
-        trouble: list[FusionNodeError] = []
-        for destination, deliveries in groupby(owed, key=lambda one: one.destination):
-            try:
-                # Each outcome is accounted for as it comes, so that a lost association costs nothing already stored.
-                for outcome in self.node.sender.send(destination, list(deliveries)):
-                    self.node.ledger.record_outcome(outcome, self.clock())
-            except Unavailable as unavailable:
-                trouble.append(unavailable)
-        stored, total = self.node.ledger.count_deliveries(job.id)
-        logger.info("%d of %d instances are stored", stored, total)
-        if trouble:
-            raise trouble[0]
-        if stored < total:
-            raise DeliveryIncomplete(
-                f"{total - stored} of {total} instances were refused by their destination.",
-                remedy="See `fusionnode jobs --json` for the statuses.",
-                stored=stored,
-                total=total,
-            )
+    def _deliver(self, job: Job, heartbeat: Heartbeat) -> Outlook:
+        return self._courier.go_round(job, heartbeat)
+
+    def _explain_outlook(self, job: Job, outlook: Outlook) -> FusionNodeError | None:
+        """Return what keeps the job from being finished, for whoever lists the jobs."""
+        if outlook.event not in (JobEvent.FAILED, JobEvent.POSTPONED, JobEvent.RESENT):
+            return None
+        return explain_rest(self.node.ledger.list_consignments(job.id))
 
     def _stream(self, key: SeriesKey) -> Iterator[Dataset]:
         """Read the series when it is gone through, so that its files are not held while the other one is read."""

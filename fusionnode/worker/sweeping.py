@@ -4,10 +4,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from fusionnode.errors import Unavailable, format_frames
+from fusionnode.flow.commitment import collect_reports
 from fusionnode.flow.sweep import Sweeper
+from fusionnode.wiring import Node
+from fusionnode.worker.policy import retry_delay_seconds
 
 logger = logging.getLogger(__name__)
 
@@ -23,3 +26,16 @@ def repeat_sweep(sweeper: Sweeper, pause_seconds: float, stop: threading.Event, 
         except Exception as error:
             logger.error("defect in the sweep; the next round tries again: %s", format_frames(error))
         stop.wait(pause_seconds)
+
+
+def enter_reports(node: Node, now: datetime) -> int:
+    """Enter the storage commitment reports that came; return how many. What was lost is sent again after a pause.
+
+    Raises:
+        LedgerUnavailable: the next round goes on where this one stopped.
+    """
+
+    def again(requests: int) -> datetime:
+        return now + timedelta(seconds=retry_delay_seconds(requests, node.settings.work, "report"))
+
+    return collect_reports(node.ledger, node.reports, now, again)

@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import Dataset, dcmread, dcmwrite
-from pydicom.uid import JPEGBaseline8Bit, SecondaryCaptureImageStorage
+from pydicom.uid import SecondaryCaptureImageStorage
 
 from fusionnode.capture.build import CaptureRequest, build_captures
 from fusionnode.domain.images import FusedStack
@@ -23,6 +23,7 @@ from tests.support.captures import (
     make_pipeline,
     make_request,
     make_scene,
+    make_scene_with,
     read_headers,
 )
 from tests.support.datasets import CORONAL, OBLIQUE, SAGITTAL, Layout
@@ -33,14 +34,6 @@ ORIENTED = [FIXED_LAYOUT, *(replace(FIXED_LAYOUT, orientation=o) for o in (OBLIQ
 
 def capture_one(index: int = 2, **changes: object) -> Dataset:
     return build_captures(make_request(**changes))[index]
-
-
-def make_scene_with(which: str = "fixed", **values: object) -> Scene:
-    scene = make_scene()
-    for ds in getattr(scene, which):
-        for keyword, value in values.items():
-            setattr(ds, keyword, value)
-    return scene
 
 
 @settings(max_examples=10, deadline=None)
@@ -71,22 +64,6 @@ def test_simpleitk_reads_the_series_where_the_mri_lies(layout: Layout, tmp_path:
     np.testing.assert_allclose(image.GetSpacing(), layout.spacing_mm[::-1], atol=1e-6)
     np.testing.assert_allclose(np.reshape(image.GetDirection(), (3, 3)), directions, atol=1e-6)
     assert np.array_equal(sitk.GetArrayFromImage(image), request.fused.rgb)
-
-
-def test_instance_numbers_count_along_the_normal_even_where_the_grid_runs_against_it() -> None:
-    request = make_request()
-    grid = request.prepared.grid
-    matrix = grid.patient_from_index.copy()
-    matrix[:3, 3] += 4 * matrix[:3, 0]
-    matrix[:3, 0] *= -1
-    prepared = replace(
-        request.prepared,
-        grid=type(grid)(grid.shape, matrix),
-        fixed_sources=tuple(reversed(request.prepared.fixed_sources)),
-    )
-    backwards = build_captures(replace(request, prepared=prepared))
-    assert [ds.InstanceNumber for ds in build_captures(request)] == [1, 2, 3, 4, 5]
-    assert [ds.InstanceNumber for ds in backwards] == [5, 4, 3, 2, 1]
 
 
 def test_it_is_a_secondary_capture_that_cannot_be_taken_for_a_pet() -> None:
@@ -120,100 +97,6 @@ def test_every_date_is_the_jobs_on_the_clock_of_the_hospital_not_the_machines() 
 def test_a_moment_from_long_ago_is_no_trouble() -> None:
     job = make_job(moment=datetime(1975, 6, 1, tzinfo=UTC))
     assert capture_one(job=job).ContentDate == "19750601"
-
-
-def test_the_derivation_names_sources_operation_and_registration() -> None:
-    request = make_request()
-    ds = build_captures(request)[1]
-    first, *others = ds.SourceImageSequence
-    assert first.ReferencedSOPInstanceUID == request.prepared.fixed_sources[1].sop_instance_uid
-    functional = {str(header.SOPInstanceUID) for header in request.moving_headers}
-    assert others
-    assert {item.ReferencedSOPInstanceUID for item in others} <= functional
-    assert ds.DerivationCodeSequence[0].CodeValue == "113085"
-    [registration] = ds.SourceInstanceSequence
-    assert registration.ReferencedSOPInstanceUID == request.identity.registration_uid
-    assert len(ds.ContributingEquipmentSequence) == 3
-
-
-def test_what_is_referenced_is_also_found_by_study_and_series() -> None:
-    ds = capture_one()
-    listed = {i.ReferencedSOPInstanceUID for s in ds.ReferencedSeriesSequence for i in s.ReferencedInstanceSequence}
-    used = {i.ReferencedSOPInstanceUID for i in (*ds.SourceImageSequence, *ds.SourceInstanceSequence)}
-    assert listed == used
-
-
-def test_a_shared_frame_needs_no_registration_object() -> None:
-    assert "SourceInstanceSequence" not in capture_one(scene=make_scene(shared=True))
-
-
-@pytest.mark.parametrize(
-    ("layout", "letters"),
-    [(ORIENTED[0], ["L", "P"]), (ORIENTED[1], ["LP", "PFR"]), (ORIENTED[2], ["L", "F"]), (ORIENTED[3], ["P", "F"])],
-)
-def test_the_letters_of_the_edges_follow_the_orientation(layout: Layout, letters: list[str]) -> None:
-    assert list(capture_one(scene=make_scene(fixed=layout)).PatientOrientation) == letters
-
-
-@pytest.mark.parametrize(
-    ("part", "fixed", "moving", "expected"),
-    [
-        ("BRAIN", "", "", "YES"),
-        ("", "", "", "YES"),
-        ("KNEE", "", "", None),
-        ("KNEE", "", "YES", "YES"),
-        ("BRAIN", "NO", "", "YES"),
-        ("BRAIN", "NO", "NO", "NO"),
-    ],
-)
-def test_a_head_has_a_face_unless_both_sources_say_it_was_removed(
-    part: str, fixed: str, moving: str, expected: str | None
-) -> None:
-    scene = make_scene_with("fixed", BodyPartExamined=part, RecognizableVisualFeatures=fixed)
-    for ds in scene.moving:
-        ds.RecognizableVisualFeatures = moving
-    assert capture_one(scene=scene).get("RecognizableVisualFeatures") == expected
-
-
-@pytest.mark.parametrize("which", ["fixed", "moving"])
-def test_text_burned_into_a_source_is_burned_into_the_picture(which: str) -> None:
-    assert capture_one(scene=make_scene_with(which, BurnedInAnnotation="YES")).BurnedInAnnotation == "YES"
-
-
-@pytest.mark.parametrize("which", ["fixed", "moving"])
-def test_once_lossy_always_lossy(which: str) -> None:
-    lossy = {"LossyImageCompression": "01", "LossyImageCompressionRatio": "12.5"}
-    ds = capture_one(scene=make_scene_with(which, **lossy, LossyImageCompressionMethod="ISO_10918_1"))
-    assert (ds.LossyImageCompression, str(ds.LossyImageCompressionRatio)) == ("01", "12.5")
-    assert ds.LossyImageCompressionMethod == "ISO_10918_1"
-    assert capture_one().LossyImageCompression == "00"
-
-
-def test_a_loss_that_only_the_transfer_syntax_tells_is_told() -> None:
-    scene = make_scene()
-    scene.moving[1].file_meta.TransferSyntaxUID = JPEGBaseline8Bit
-    ds = capture_one(scene=scene)
-    assert (ds.LossyImageCompression, ds.LossyImageCompressionMethod) == ("01", "ISO_10918_1")
-
-
-@pytest.mark.parametrize(("stated", "expected"), [("4.5", "4.5"), ("0", "3.0"), ("", "3.0")])
-def test_the_slice_thickness_is_the_mris_or_else_the_distance_between_slices(stated: str, expected: str) -> None:
-    ds = capture_one(scene=make_scene_with(SliceThickness=stated))
-    assert (str(ds.SliceThickness), str(ds.SpacingBetweenSlices)) == (expected, "3.0")
-
-
-def test_the_slice_thickness_of_an_enhanced_object_is_found_in_its_shared_groups() -> None:
-    measures, shared = Dataset(), Dataset()
-    measures.SliceThickness = "5.5"
-    shared.PixelMeasuresSequence = [measures]
-    scene = make_scene_with(SharedFunctionalGroupsSequence=[shared])
-    for ds in scene.fixed:
-        del ds.SliceThickness
-    assert str(capture_one(scene=scene).SliceThickness) == "5.5"
-
-
-def test_a_position_reference_indicator_is_carried_over() -> None:
-    assert capture_one(scene=make_scene_with(PositionReferenceIndicator="AC")).PositionReferenceIndicator == "AC"
 
 
 def test_items_are_not_shared_between_slices() -> None:

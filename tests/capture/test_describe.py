@@ -11,15 +11,18 @@ from fusionnode.capture.describe import (
     NOT_DIAGNOSTIC,
     describe_comments,
     describe_derivation,
+    describe_ends,
     describe_limits,
     describe_motion,
     describe_motion_briefly,
+    describe_resampled,
+    describe_resampling,
     describe_series,
 )
 from fusionnode.capture.identity import FusedIdentity
 from fusionnode.domain.images import Window
 from fusionnode.domain.terms import Unit
-from tests.support.captures import carry, make_job, make_motion, make_request, make_scene
+from tests.support.captures import carry, make_job, make_motion, make_pipeline, make_request, make_scene, reformat
 
 _PREPARED = make_request().prepared
 
@@ -48,14 +51,14 @@ def test_long_words_give_way_to_the_warning_at_a_blank() -> None:
 
 @given(st.text(max_size=3000))
 def test_derivation_never_exceeds_a_short_text(text: str) -> None:
-    description = describe_derivation(_PREPARED, text, text, "0.1.0")
+    description = describe_derivation(_PREPARED, text, make_pipeline(), "0.1.0")
     assert len(description) <= 1024
     assert description.isascii()
     assert "\\" not in description
 
 
 def test_derivation_names_model_transform_quality_pipeline_and_software() -> None:
-    description = describe_derivation(_PREPARED, "laplacian@1.0", "brain-pet@1.2", "0.1.0")
+    description = describe_derivation(_PREPARED, "laplacian@1.0", make_pipeline(), "0.1.0")
     for fact in ("laplacian@1.0", "brain-pet@1.2", "fusionnode 0.1.0", "rotation 12.00 deg", "overlap 0.87"):
         assert fact in description
     assert "mutual information 0.6123 nats (0.3101 before)" in description
@@ -111,6 +114,7 @@ def test_comments_name_the_series_they_supersede() -> None:
     earlier = "00112233445566778899aabb"
     assert FusedIdentity(earlier).series_uid in describe_comments(make_job(supersedes=earlier), _PREPARED, 0, "")
     assert "Supersedes" not in describe_comments(make_job(), _PREPARED, 0, "")
+    assert "Supersedes series 1.2.3," in describe_comments(make_job(supersedes="1.2.3"), _PREPARED, 0, "")
 
 
 def test_comments_carry_every_warning() -> None:
@@ -141,3 +145,34 @@ def test_comments_never_exceed_a_long_text_and_begin_with_the_notice(text: str) 
 )
 def test_limits_have_as_many_digits_as_a_reader_wants(high: float, words: str) -> None:
     assert describe_limits(Window(0.0, high, Unit.ARBITRARY)) == words
+
+
+def test_a_reformat_and_a_burned_in_bar_are_told() -> None:
+    request = reformat(make_request())
+    words = describe_derivation(request.prepared, "laplacian@1.0", request.pipeline, "0.1.0")
+    assert "both resampled to cubes of 1 mm" in words
+    assert "MRI slice" not in words
+    barred, plain = (describe_comments(make_job(), _PREPARED, 0, "", bar=bar) for bar in (True, False))
+    assert "colour bar is burned" in barred
+    assert "colour bar" not in plain
+
+
+def test_the_coverage_of_all_slices_together_is_that_of_the_volume() -> None:
+    covered = np.zeros_like(_PREPARED.covered)
+    covered[:1] = True
+    comments = describe_comments(make_job(), replace(_PREPARED, covered=covered), None, "")
+    assert f"covers {round(100 / len(covered))} % of this volume" in comments
+
+
+def test_a_resampled_series_says_that_its_values_hold_and_its_peaks_may_not() -> None:
+    words = describe_resampled(make_job(), replace(_PREPARED, notes=("No dose.",)), 0)
+    assert "not for primary diagnosis" in words
+    assert "Values keep their unit" in words
+    assert words.endswith("No dose.")
+    derivation = describe_resampling(_PREPARED, "brain-pet@1.2", "0.1.0")
+    assert "Pipeline brain-pet@1.2." in derivation
+    assert "linearly" in derivation
+
+
+def test_the_ends_of_a_window_carry_the_unit_once() -> None:
+    assert describe_ends(Window(0.0, 7.246, Unit.SUVBW)) == ("0", "7.25 SUVbw")

@@ -8,8 +8,10 @@ JOB_IDS = st.text("0123456789abcdef", min_size=24, max_size=24)
 
 
 def list_uids(identity: FusedIdentity) -> list[str]:
-    slices = [str(identity.slice_uid(index)) for index in range(300)]
-    return [identity.series_uid, identity.registration_series_uid, identity.registration_uid, *slices]
+    slices = [str(uid(index)) for index in range(300) for uid in (identity.slice_uid, identity.resampled_uid)]
+    series = [identity.series_uid, identity.registration_series_uid, identity.resampled_series_uid]
+    others = [identity.sheet_series_uid, identity.blending_series_uid, identity.sheet_uid, identity.blending_uid]
+    return [*series, *others, identity.registration_uid, identity.stack_uid, *slices]
 
 
 @given(JOB_IDS)

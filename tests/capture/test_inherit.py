@@ -3,11 +3,11 @@ from pathlib import Path
 import pytest
 from pydicom import Dataset, config, dcmread
 from pydicom.datadict import dictionary_VR, tag_for_keyword
-from pydicom.dataelem import RawDataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.tag import BaseTag
 
 from fusionnode.capture.build import build_captures
-from fusionnode.capture.inherit import copy_valid, inherit_body_part, inherit_patient_and_study, read_text
+from fusionnode.capture.inherit import copy_items, copy_valid, inherit_body_part, inherit_patient_and_study, read_text
 from fusionnode.errors import CaptureInvalid
 from tests.support.captures import Scene, make_request, make_scene, raw_value, write_and_read
 
@@ -212,3 +212,59 @@ def test_laterality_is_there_only_for_what_may_be_paired(part: str, side: str, e
 def test_several_values_are_no_single_text() -> None:
     assert read_text(make_source(ImageType=["A", "B"]), "ImageType") == ""
     assert read_text(Dataset(), "PatientID") == ""
+
+
+def make_drug() -> Dataset:
+    code, drug, source = Dataset(), Dataset(), Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = "77004003", "SCT", "Fluor"
+    drug.RadionuclideTotalDose = "185000000"
+    drug.RadionuclideCodeSequence = [code]
+    drug.RadiopharmaceuticalCodeSequence = []
+    drug.add_new(0x00091001, "LO", "private")
+    source.RadiopharmaceuticalInformationSequence = [drug]
+    source.SpecificCharacterSet = "ISO_IR 100"
+    return source
+
+
+def test_a_sequence_is_copied_down_to_its_last_item_without_what_is_private() -> None:
+    source, target = make_drug(), Dataset()
+    assert copy_items(target, source, "RadiopharmaceuticalInformationSequence")
+    [drug] = target.RadiopharmaceuticalInformationSequence
+    assert drug.RadionuclideTotalDose == 185e6
+    assert drug.RadionuclideCodeSequence[0].CodeMeaning == "Fluor"
+    assert len(drug.RadiopharmaceuticalCodeSequence) == 0
+    assert 0x00091001 not in drug
+    drug.RadionuclideCodeSequence[0].CodeMeaning = "changed"
+    assert source.RadiopharmaceuticalInformationSequence[0].RadionuclideCodeSequence[0].CodeMeaning == "Fluor"
+
+
+def test_of_an_item_only_what_is_valid_and_writable_is_copied() -> None:
+    source, target = make_drug(), Dataset()
+    [drug] = source.RadiopharmaceuticalInformationSequence
+    drug.Radiopharmaceutical = "Fluordesoxyglukose für Ärzte"
+    drug["RadiopharmaceuticalVolume"] = DataElement(tag_for_keyword("RadiopharmaceuticalVolume"), "DS", "5")
+    drug["RadiopharmaceuticalVolume"]._value = "about five millilitres"
+    target.SpecificCharacterSet = "ISO_IR 100"
+    copy_items(target, source, "RadiopharmaceuticalInformationSequence")
+    [kept] = target.RadiopharmaceuticalInformationSequence
+    assert kept.Radiopharmaceutical == "Fluordesoxyglukose für Ärzte"
+    assert "RadiopharmaceuticalVolume" not in kept
+    assert "SpecificCharacterSet" not in kept
+    cyrillic = Dataset()
+    cyrillic.SpecificCharacterSet = "ISO_IR 144"
+    copy_items(cyrillic, source, "RadiopharmaceuticalInformationSequence")
+    assert "Radiopharmaceutical" not in cyrillic.RadiopharmaceuticalInformationSequence[0]
+
+
+def test_what_is_no_sequence_is_not_copied_as_one() -> None:
+    source, target = make_drug(), Dataset()
+    assert not copy_items(target, source, "SpecificCharacterSet")
+    assert not copy_items(target, source, "PatientOrientationCodeSequence")
+    assert len(target) == 0
+
+
+def test_whole_numbers_of_binary_fields_are_copied_and_others_not() -> None:
+    source, target = Dataset(), Dataset()
+    source.NumberOfFramesInRotation = 120
+    assert copy_valid(target, source, "NumberOfFramesInRotation")
+    assert target.NumberOfFramesInRotation == 120

@@ -43,7 +43,8 @@ def test_every_slice_that_linear_interpolation_touches_is_named(
 
 def name_slices(request: CaptureRequest, index: int) -> set[str]:
     height_mm = float(np.asarray(request.prepared.grid.slice_position_mm(index)) @ find_normal(request))
-    reach = measure_reach(request)
+    motion = request.prepared.estimate.motion
+    reach = measure_reach(request, request.prepared.moving_sources, motion.fixed_from_moving)
     return {near.reference.sop_instance_uid for near in reach if near.low_mm <= height_mm <= near.high_mm}
 
 

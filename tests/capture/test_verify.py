@@ -1,17 +1,36 @@
+import re
 from collections.abc import Callable
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pytest
-from pydicom import Dataset
+from highdicom import Image
+from pydicom import Dataset, config, dcmread
 
+from fusionnode.capture.blending import build_blending
 from fusionnode.capture.build import CaptureRequest, build_captures
+from fusionnode.capture.multiframe import build_stack
 from fusionnode.capture.registration_object import build_registration
+from fusionnode.capture.resampled import build_resampled
+from fusionnode.capture.sheet_object import build_sheet
 from fusionnode.capture.verify import verify_captures
 from fusionnode.domain.images import FusedStack
 from fusionnode.errors import CaptureInvalid
-from tests.support.captures import Scene, make_motion, make_request, make_scene, read_headers
+from fusionnode.pipeline.schema import Sheet
+from tests.support.captures import (
+    Scene,
+    encode,
+    make_motion,
+    make_request,
+    make_scene,
+    read_headers,
+    with_output,
+    with_uptake,
+)
 from tests.support.datasets import CORONAL, OBLIQUE, Layout
+from tests.support.tools import validate_object
 
 REQUEST = make_request()
 
@@ -167,3 +186,37 @@ def test_what_cannot_be_written_is_refused_without_repeating_it() -> None:
     refusal = refuse(objects)
     assert "山田" not in f"{refusal} {refusal.facts}"
     assert refusal.__cause__ is None
+
+
+@pytest.mark.parametrize("modality", ["PT", "NM"])
+def test_every_kind_of_object_is_read_by_strict_readers(modality: str) -> None:
+    request = with_uptake(make_request(make_scene(modality), page=np.zeros((40, 40, 3), np.uint8)), scale=1.0)
+    sheets = [build_sheet(with_output(request, sheet=sheet)) for sheet in (Sheet.PDF, Sheet.IMAGE)]
+    objects = [*build_all(request), *build_resampled(request), *sheets, build_blending(request), build_stack(request)]
+    before = config.settings.reading_validation_mode
+    config.settings.reading_validation_mode = config.RAISE
+    try:
+        for ds in objects:
+            again = dcmread(BytesIO(encode(ds)))
+            again.decode()
+            assert [element.keyword for element in again.iterall()]
+            if "PixelData" in again:
+                assert Image.from_dataset(again).pixel_array.size
+    finally:
+        config.settings.reading_validation_mode = before
+
+
+@pytest.mark.system
+@pytest.mark.parametrize("modality", ["PT", "NM"])
+def test_the_documents_give_a_reason_for_everything_a_validator_warns_of(modality: str, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "fused-series.md").read_text(encoding="utf-8")
+    explained = set(re.findall(r"`(\w+)`", page.split("## What a validator warns of")[1]))
+    request = with_uptake(make_request(make_scene(modality), page=np.zeros((40, 40, 3), np.uint8)), scale=1.0)
+    sheets = [build_sheet(with_output(request, sheet=sheet)) for sheet in (Sheet.PDF, Sheet.IMAGE)]
+    objects = [build_resampled(request)[0], *sheets, build_blending(request), build_stack(request)]
+    for ds in [*build_all(request)[-2:], *objects]:
+        spoken = validate_object(ds, tmp_path)
+        assert not [line for line in spoken if line.startswith("Error")]
+        for line in spoken:
+            path = re.findall(r"(\w+)\([0-9a-f]{4},[0-9a-f]{4}\)", line) if line.startswith("Warning") else []
+            assert not path or explained & set(path), line

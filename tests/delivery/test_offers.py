@@ -59,9 +59,12 @@ def test_plain_data_falls_back_to_the_other_plain_syntax_only() -> None:
     assert choose_syntax(_parcel(1, ExplicitVRLittleEndian), [big]) == ""
 
 
-def test_compressed_data_is_never_sent_under_a_plain_syntax() -> None:
+def test_compressed_data_falls_back_to_plain_data_and_to_no_other_compression() -> None:
     plain = [build_context("1.2.1", syntax) for syntax in (ExplicitVRLittleEndian, ImplicitVRLittleEndian)]
-    assert choose_syntax(_parcel(1, RLELossless), plain) == ""
+    other = build_context("1.2.1", JPEG2000Lossless)
+    assert choose_syntax(_parcel(1, RLELossless), [other, *plain]) == ExplicitVRLittleEndian
+    assert choose_syntax(_parcel(1, RLELossless), [other, plain[1]]) == ImplicitVRLittleEndian
+    assert choose_syntax(_parcel(1, RLELossless), [other]) == ""
 
 
 def test_a_context_of_another_class_is_of_no_use() -> None:

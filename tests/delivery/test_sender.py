@@ -5,13 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from fusionnode.delivery.sender import (
-    FILE_MISSING,
-    FILE_MISTAKEN,
-    FILE_UNREADABLE,
-    AssociationSender,
-    Destination,
-)
+from fusionnode.delivery.association import Destination
+from fusionnode.delivery.parcels import FILE_MISSING, FILE_MISTAKEN, FILE_UNREADABLE
+from fusionnode.delivery.sender import AssociationSender
 from fusionnode.errors import SettingsInvalid
 from fusionnode.flow.ports import Delivery
 from tests.support.datasets import Layout, make_mr_series

@@ -10,10 +10,12 @@ from rich.console import Console
 from fusionnode.demo.pacs import StoragePacs
 from fusionnode.demo.story import tell_story
 from fusionnode.errors import OutputOccupied
+from tests.support.running import write_quick_pipelines
 
 
 def test_tell_story_leaves_the_fused_series_and_their_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fusionnode.demo.story.start_pacs", StoragePacs)
+    monkeypatch.setenv("FUSIONNODE_PIPELINES", str(write_quick_pipelines(tmp_path)))
     text = io.StringIO()
     out = tmp_path / "out"
     tell_story(out, Console(file=text, width=400))

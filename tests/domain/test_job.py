@@ -17,7 +17,8 @@ from fusionnode.domain.job import (
 from fusionnode.domain.terms import Step
 from fusionnode.errors import Refused, TransitionForbidden
 
-FINAL = {JobState.STORED, JobState.SUPERSEDED}
+FINAL = {JobState.SUPERSEDED}
+BY_HAND = {JobEvent.RETRIED, JobEvent.RESENT}
 RETRIABLE = {JobState.REFUSED, JobState.FAILED}
 
 
@@ -53,7 +54,14 @@ def test_every_state_can_be_reached_from_the_queue_and_every_other_can_still_be_
 
 def test_only_a_human_wakes_a_refused_or_failed_job() -> None:
     ways_out = {(start, event) for start, event in TRANSITIONS if start in RETRIABLE}
-    assert ways_out == {(state, JobEvent.RETRIED) for state in RETRIABLE}
+    assert {event for _, event in ways_out} <= BY_HAND
+    assert (JobState.REFUSED, JobEvent.RESENT) not in ways_out, "it never had an output"
+
+
+def test_what_was_delivered_is_never_superseded_but_can_be_sent_again() -> None:
+    for state in (JobState.STORED, JobState.COMMITTING, JobState.COMMITTED):
+        assert (state, JobEvent.SUPERSEDED) not in TRANSITIONS
+        assert next_state(state, JobEvent.RESENT) is JobState.FUSED
 
 
 @pytest.mark.parametrize("step", Step)
@@ -71,7 +79,7 @@ def test_a_step_is_claimed_only_while_waiting_and_ends_only_while_working(step: 
 
 
 def test_each_step_hands_over_to_the_next() -> None:
-    assert [DONE[step] for step in Step] == [WAITING[Step.FUSE], WAITING[Step.SEND], JobState.STORED]
+    assert [DONE[step] for step in Step] == [*(WAITING[step] for step in list(Step)[1:]), JobState.COMMITTED]
 
 
 @given(fixed=st.text(), moving=st.text(), other=st.text())

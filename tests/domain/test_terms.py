@@ -13,7 +13,7 @@ from fusionnode.domain.terms import UNSETTLED, Role, SeriesState, Step, Unit
         (Role, "fixed moving"),
         (Unit, "arbitrary BQML SUVbw CNTS PROPCPS"),
         (SeriesState, "receiving candidate complete reopened quarantined ignored"),
-        (Step, "prepare fuse send"),
+        (Step, "prepare fuse send commit"),
     ],
 )
 def test_the_stored_words_are_these(words: type[StrEnum], values: str) -> None:

@@ -5,10 +5,13 @@ import inspect
 import pytest
 
 from fusionnode.delivery.outbox import SpoolOutbox
+from fusionnode.delivery.router import Router
 from fusionnode.delivery.sender import AssociationSender
+from fusionnode.delivery.stow import StowSender
 from fusionnode.flow import ports
 from fusionnode.index.source import SpoolSeriesSource
 from fusionnode.index.store import SqlLedger
+from fusionnode.intake.reports import ReportFolder
 from fusionnode.intake.spool import Spool
 from fusionnode.workbench.prepared import PreparedFolder
 
@@ -18,7 +21,10 @@ FULFILLED = [
     (ports.SeriesSource, SpoolSeriesSource),
     (ports.PreparedStore, PreparedFolder),
     (ports.Outbox, SpoolOutbox),
+    (ports.Reports, ReportFolder),
     (ports.Sender, AssociationSender),
+    (ports.Sender, StowSender),
+    (ports.Sender, Router),
 ]
 
 

@@ -1,5 +1,6 @@
 """The sweep on a real ledger and a real spool."""
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -7,10 +8,12 @@ import pytest
 from pydicom import Dataset
 
 from fusionnode.domain.job import JobEvent, JobState
+from fusionnode.domain.pair import Pair
 from fusionnode.domain.series import InstanceHeader
 from fusionnode.domain.terms import SeriesState, Step
 from fusionnode.errors import LedgerUnavailable, Refused
 from fusionnode.flow.ports import StoredFile
+from fusionnode.flow.sweep import PairJudgement
 from fusionnode.index.store import open_ledger
 from fusionnode.wiring import build_sweeper
 from tests.support.datasets import Identity, Layout, make_mr_series, make_pt_series
@@ -106,6 +109,19 @@ def test_an_instance_that_contradicts_its_series_ends_the_jobs_made_from_it(tmp_
     fixed, _ = make_pair()
     fixed[4].PixelData = bytes(len(fixed[4].PixelData))
     put_in_spool(node, fixed[4:5], tmp_path / "other")
+    build_sweeper(node).sweep(MOMENT, 0.0)
+    withdrawn = node.ledger.find_job(job.id)
+    assert withdrawn.state is JobState.SUPERSEDED
+    assert "contradicts" in withdrawn.reason
+
+
+def test_a_uid_that_arrives_in_another_series_ends_the_jobs_of_the_one_it_was_known_in(tmp_path: Path) -> None:
+    node = open_test_node(tmp_path)
+    job = queue_job(node, tmp_path)
+    fixed, _ = make_pair()
+    stranger = make_mr_series(SMALL, Identity(series_number=77))[0]
+    stranger.SOPInstanceUID = stranger.file_meta.MediaStorageSOPInstanceUID = fixed[4].SOPInstanceUID
+    put_in_spool(node, [stranger], tmp_path / "other")
     build_sweeper(node).sweep(MOMENT, 0.0)
     withdrawn = node.ledger.find_job(job.id)
     assert withdrawn.state is JobState.SUPERSEDED
@@ -323,3 +339,22 @@ def test_a_fused_series_that_waited_in_vain_for_a_better_partner_is_no_longer_to
     for second in range(1, 4):
         assert sweeper.sweep(MOMENT + timedelta(days=1), 10.0 * second).queued == ()
     assert node.ledger.list_rejections(pet) == []
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_judge_is_asked_before_a_job_is_entered(tmp_path: Path, wanted: bool) -> None:
+    node = open_test_node(tmp_path)
+    fixed, moving = make_pair()
+    put_in_spool(node, [*fixed, *moving], tmp_path / "scratch")
+    asked: list[str] = []
+
+    def judge(pair: Pair, job_id: str) -> PairJudgement:
+        assert pair.fixed.series_instance_uid == fixed[0].SeriesInstanceUID
+        asked.append(job_id)
+        return PairJudgement(wanted, supersedes="1.2.3")
+
+    sweeper = replace(build_sweeper(node), judge_pair=judge)
+    for second in range(3):
+        sweeper.sweep(MOMENT, 100.0 * second)
+    jobs = node.ledger.list_jobs()
+    assert [(job.id, job.supersedes) for job in jobs] == ([(asked[0], "1.2.3")] if wanted else [])

@@ -10,11 +10,11 @@ from fusionnode.fusion.colour import (
     chroma_table,
     colourise,
     luminance,
-    palette_table,
     recombine,
     show_uptake,
 )
 from fusionnode.fusion.readback import locate_uptake, read_uptake, trace_palette
+from fusionnode.pipeline.palettes import palette_table
 from fusionnode.pipeline.schema import Palette
 from tests.support.pictures import RAINBOW, colour, make_grey, make_uptake
 

@@ -17,7 +17,7 @@ from tests.support.ledgers import LATER, NOW, change_bytes, make_headers
 CLOSED = [SeriesState.COMPLETE, SeriesState.QUARANTINED, SeriesState.IGNORED]
 OPEN = [SeriesState.RECEIVING, SeriesState.CANDIDATE]
 WORDS = st.text(alphabet="AB", max_size=2)
-IDENTITIES = st.builds(PatientIdentity, WORDS, WORDS, WORDS, WORDS)
+IDENTITIES = st.builds(PatientIdentity, WORDS, WORDS, WORDS, WORDS, WORDS.map(lambda text: text and f"ISO:{text}"))
 
 
 def enter(ledger: SqlLedger, headers: list[InstanceHeader]) -> SeriesKey:
@@ -148,6 +148,11 @@ def test_a_uid_used_in_two_series_spoils_both(ledger: SqlLedger) -> None:
     one, two = enter(ledger, first), enter(ledger, second)
     stolen = replace(second[0], sop_instance_uid=first[0].sop_instance_uid, sha256="e" * 64)
     assert ledger.record_instance(stolen, LATER) is Arrival.CONFLICT
+    assert set(ledger.list_contradicted(first[0].sop_instance_uid)) == {
+        first[0].series_instance_uid,
+        two.series_instance_uid,
+    }
+    assert ledger.list_contradicted(first[1].sop_instance_uid) == []
     for key in (one, two):
         assert ledger.find_series(key).conflicts == (Conflict(first[0].sop_instance_uid, SECOND_CONTENT),)
 
@@ -178,7 +183,7 @@ def test_what_only_one_side_knows_is_no_difference() -> None:
     known = PatientIdentity("7", "hospital", "19700101", "F")
     assert describe_difference(known, PatientIdentity("7")) == ""
     assert describe_difference(known, PatientIdentity("7", "other", "19700102", "M")) == (
-        "issuer of patient ID, birth date, sex"
+        "issuer of the patient ID, birth date, sex"
     )
 
 

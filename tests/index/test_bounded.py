@@ -19,6 +19,7 @@ from pydicom.uid import (
 )
 
 from fusionnode.errors import DatasetUnreadable, SpoolFileMissing, SpoolUnreadable
+from fusionnode.index import bounded
 from fusionnode.index.bounded import MAX_HEADER_BYTES, ParsedHeader, parse_header, refuse_parser_failures
 from fusionnode.index.fields import read_decimals, read_first_item, read_text
 from tests.support.datasets import Layout, make_mr_series
@@ -153,15 +154,29 @@ def test_a_crowd_of_tiny_elements_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian])
-def test_the_first_of_many_frames_is_read_and_the_others_are_not(tmp_path: Path, syntax: str) -> None:
+def test_all_frames_are_read_or_the_first_alone_where_a_later_one_is_broken(tmp_path: Path, syntax: str) -> None:
     ds = make_slice()
     ds.PerFrameFunctionalGroupsSequence = [_make_frame(index) for index in range(3)]
     whole = encode(ds, syntax)
+    assert len(parse_header(write(tmp_path, whole), WANTED).frames) == 3
     # Cut in the middle of the second frame: whoever reads on runs into the end.
     end = whole.index(b"1.0\\1.0\\1.0") + 5
     parsed = parse_header(write(tmp_path, whole[:end]), WANTED)
+    assert len(parsed.frames) == 1
     position = read_first_item(parsed.first_frame, "PlanePositionSequence")
     assert read_decimals(position, "ImagePositionPatient", 3) == (0.0, 0.0, 0.0)
+
+
+def test_of_more_frames_than_a_header_may_need_the_first_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ds = make_slice()
+    ds.PerFrameFunctionalGroupsSequence = [_make_frame(index) for index in range(40)]
+    ds["PerFrameFunctionalGroupsSequence"].is_undefined_length = True
+    path = write(tmp_path, encode(ds))
+    assert len(parse_header(path, WANTED).frames) == 40
+    monkeypatch.setattr(bounded, "MAX_READS", 300)
+    assert len(parse_header(path, WANTED).frames) == 1
 
 
 def test_an_object_without_frames_has_an_empty_first_frame(tmp_path: Path) -> None:

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 from pydicom import Dataset, dcmwrite
 
-from fusionnode.domain.series import INDEXED_ATTRIBUTES, InstanceHeader
+from fusionnode.domain.series import GATHERED_ATTRIBUTES, INDEXED_ATTRIBUTES, InstanceHeader
 from fusionnode.errors import DatasetUnreadable, Refused, UidMalformed
 from fusionnode.flow.ports import StoredFile
 from fusionnode.index.header import read_header
 from tests.support.datasets import Gamma, Identity, Layout, make_mr_series, make_nm_recon, make_pt_series
+from tests.support.enhanced import make_enhanced_mr
 
 LAYOUT = Layout(slices=3, rows=6, columns=4)
 UIDS = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
@@ -67,7 +68,7 @@ def test_attributes_are_those_a_pipeline_may_ask_for_and_no_others(read: Callabl
     ds.EchoTime = "2.98"
     ds.DiffusionBValue = 1000.0
     attributes = read(ds).attributes
-    assert set(attributes) <= INDEXED_ATTRIBUTES
+    assert set(attributes) <= INDEXED_ATTRIBUTES | GATHERED_ATTRIBUTES
     assert attributes["ImageType"] == "ORIGINAL\\PRIMARY\\M\\ND"
     assert attributes["SeriesDescription"] == "T1 MPRAGE"
     assert (attributes["EchoTime"], attributes["DiffusionBValue"]) == ("2.98", "1000")
@@ -235,3 +236,45 @@ def test_real_scanners_are_understood(real_data: Path, folder: str, modalities: 
             assert header.position_mm is not None, path
             assert header.orientation is not None, path
             assert header.pixel_spacing_mm is not None, path
+
+
+def test_a_multi_frame_object_tells_at_how_many_places_its_frames_lie(
+    read: Callable[[Dataset], InstanceHeader],
+) -> None:
+    classic = make_mr_series(Layout(slices=5, rows=6, columns=4))
+    assert read(make_enhanced_mr(classic)).places == 5
+    dynamic = read(make_enhanced_mr(classic * 4))
+    assert (dynamic.frames, dynamic.places) == (20, 5)
+    silent = make_enhanced_mr(classic)
+    del silent.PerFrameFunctionalGroupsSequence[2].PlanePositionSequence
+    assert read(silent).places == 0
+    slots = make_nm_recon(Layout(slices=6, rows=6, columns=4), gamma=Gamma(slice_vector=(1, 2, 3, 1, 2, 3)))
+    assert (read(slots).frames, read(slots).places) == (6, 3)
+    assert read(make_slice()).places == 0
+
+
+def test_the_universal_name_of_the_issuer_is_kept_with_its_type(read: Callable[[Dataset], InstanceHeader]) -> None:
+    ds = make_slice()
+    ds.IssuerOfPatientID = "HOSPITAL"
+    assert (read(ds).patient.issuer, read(ds).patient.authority) == ("HOSPITAL", "")
+    item = Dataset()
+    item.UniversalEntityID, item.UniversalEntityIDType = "1.2.3", "ISO"
+    ds.IssuerOfPatientIDQualifiersSequence = [item]
+    assert read(ds).patient.authority == "ISO:1.2.3"
+    item.UniversalEntityID = "1" * 1100
+    with pytest.raises(DatasetUnreadable, match="more than 1000 characters"):
+        read(ds)
+
+
+def test_what_was_given_and_which_component_it_is_are_gathered(read: Callable[[Dataset], InstanceHeader]) -> None:
+    attributes = read(make_pt_series(LAYOUT)[0]).attributes
+    assert attributes["Radionuclide"] == "18"
+    phase = make_slice()
+    phase.ImageType = ["ORIGINAL", "PRIMARY", "P", "ND"]
+    assert read(phase).attributes["ComplexImageComponent"] == "PHASE"
+    spect = make_nm_recon(LAYOUT)
+    limits, window = Dataset(), Dataset()
+    limits.EnergyWindowLowerLimit, limits.EnergyWindowUpperLimit = "126", "154"
+    window.EnergyWindowRangeSequence = [limits]
+    spect.EnergyWindowInformationSequence = [window]
+    assert read(spect).attributes["EnergyWindow"] == "126-154"

@@ -25,7 +25,7 @@ HEADERS = st.builds(
     study_instance_uid=TEXTS,
     frame_of_reference_uid=TEXTS,
     modality=TEXTS,
-    patient=st.builds(PatientIdentity, TEXTS, TEXTS, TEXTS, TEXTS),
+    patient=st.builds(PatientIdentity, TEXTS, TEXTS, TEXTS, TEXTS, TEXTS),
     sha256=TEXTS,
     path=TEXTS,
     transfer_syntax_uid=TEXTS,
@@ -38,6 +38,7 @@ HEADERS = st.builds(
     pixel_spacing_mm=st.none() | st.tuples(NUMBERS, NUMBERS),
     acquired_at=st.none() | st.datetimes(datetime(1900, 1, 2), datetime(2200, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
     claimed_slices=COUNTS,
+    places=COUNTS,
     attributes=st.dictionaries(TEXTS, TEXTS, max_size=3),
 )
 

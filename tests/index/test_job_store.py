@@ -3,21 +3,22 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
 from fusionnode.domain.job import WAITING, Job, JobEvent, JobState
 from fusionnode.domain.terms import Step
 from fusionnode.errors import DestinationUnreachable, JobUnknown, LeaseLost, SeriesMixed, TransitionForbidden
+from fusionnode.flow.ports import Delivery, DeliveryOutcome
 from fusionnode.index.store import SqlLedger
 from tests.support.ledgers import LATER, NOW, make_job
 
 LEASE_SECONDS = 60.0
 
 
-def claim(ledger: SqlLedger, step: Step = Step.PREPARE, worker: str = "w1") -> Job:
-    job = ledger.claim_job(step, LATER, LEASE_SECONDS, worker)
+def claim(ledger: SqlLedger, step: Step = Step.PREPARE, worker: str = "w1", now: datetime = LATER) -> Job:
+    job = ledger.claim_job(step, now, LEASE_SECONDS, worker)
     assert job is not None
     return job
 
@@ -28,7 +29,7 @@ def bring_to(ledger: SqlLedger, step: Step) -> Job:
     for earlier in Step:
         if earlier is step:
             break
-        ledger.advance_job(claim(ledger, earlier), JobEvent.FINISHED, NOW)
+        ledger.advance_job(claim(ledger, earlier), JobEvent.FINISHED, NOW, not_before=NOW)
     return ledger.find_job(make_job().id)
 
 
@@ -127,7 +128,7 @@ def test_a_stale_fence_moves_nothing(ledger: SqlLedger, step: Step) -> None:
     assert [job.id for job in ledger.release_expired(late)] == [slow.id]
     with pytest.raises(LeaseLost):
         ledger.advance_job(slow, JobEvent.FINISHED, late)
-    quick = claim(ledger, step, "w2")
+    quick = claim(ledger, step, "w2", late)
     assert quick.fence == slow.fence + 1
     for event in (JobEvent.FINISHED, JobEvent.DEFERRED, JobEvent.REFUSED, JobEvent.FAILED):
         with pytest.raises(LeaseLost) as raised:
@@ -200,7 +201,7 @@ def test_a_stopped_job_says_why_and_can_be_tried_again(ledger: SqlLedger, event:
 def test_a_waiting_job_cannot_be_finished_nor_claimed_without_a_lease(ledger: SqlLedger, step: Step) -> None:
     waiting = bring_to(ledger, step)
     assert waiting.state is WAITING[step]
-    for event in set(JobEvent) - {JobEvent.SUPERSEDED}:
+    for event in set(JobEvent) - {JobEvent.SUPERSEDED, JobEvent.RESENT}:
         with pytest.raises(TransitionForbidden):
             ledger.advance_job(waiting, event, NOW)
     with pytest.raises(LeaseLost):
@@ -237,11 +238,10 @@ def test_newer_data_end_the_unfinished_jobs_of_the_pair(ledger: SqlLedger) -> No
 
 
 def test_finished_jobs_are_told_but_stay_what_they_are(ledger: SqlLedger) -> None:
-    ledger.add_job(make_job())
-    for step in Step:
-        ledger.advance_job(claim(ledger, step), JobEvent.FINISHED, LATER)
-    stored = ledger.find_job(make_job().id)
+    bring_to(ledger, Step.SEND)
+    stored = ledger.advance_job(claim(ledger, Step.SEND), JobEvent.FINISHED, LATER)
     assert stored.state is JobState.STORED
+    assert ledger.list_claimable(Step.COMMIT, LATER + timedelta(days=9)) == [], "it rests"
     pair = ("brain", stored.fixed.series_instance_uid, stored.moving.series_instance_uid)
     assert ledger.supersede_jobs(*pair, make_job(2).id, LATER) == [stored.id]
     assert ledger.find_job(stored.id) == stored
@@ -257,7 +257,7 @@ def test_an_older_job_never_ends_a_newer_one(ledger: SqlLedger) -> None:
     assert ledger.supersede_jobs("heart", *pair[1:], "x", LATER) == []
 
 
-@pytest.mark.parametrize("step", Step)
+@pytest.mark.parametrize("step", [Step.PREPARE, Step.FUSE, Step.SEND])
 def test_withdrawing_ends_unfinished_jobs_on_the_series_in_either_role_and_no_others(
     ledger: SqlLedger, step: Step
 ) -> None:
@@ -270,3 +270,83 @@ def test_withdrawing_ends_unfinished_jobs_on_the_series_in_either_role_and_no_ot
     assert (withdrawn.state, withdrawn.reason) == (JobState.SUPERSEDED, "it contradicts itself")
     assert ledger.find_job(other.id).state is JobState.QUEUED
     assert ledger.withdraw_jobs(job.fixed.series_instance_uid, "again", NOW) == []
+
+
+def test_a_stored_job_that_waits_for_its_commitment_goes_on_at_its_time_and_also_after_its_worker_died(
+    ledger: SqlLedger,
+) -> None:
+    bring_to(ledger, Step.SEND)
+    due = LATER + timedelta(hours=1)
+    stored = ledger.advance_job(claim(ledger, Step.SEND), JobEvent.FINISHED, LATER, not_before=due)
+    assert ledger.list_claimable(Step.COMMIT, LATER) == []
+    assert ledger.list_claimable(Step.COMMIT, due) == [stored.id]
+    claim(ledger, Step.COMMIT, now=due)
+    died = due + timedelta(seconds=LEASE_SECONDS + 1)
+    assert [job.state for job in ledger.release_expired(died)] == [JobState.STORED]
+    assert ledger.list_claimable(Step.COMMIT, died) == [stored.id]
+    assert ledger.withdraw_jobs(stored.fixed.series_instance_uid, "late slice", died) == [], "it was delivered"
+
+
+def owe_to_two(ledger: SqlLedger) -> list[Delivery]:
+    """Bring a job to SEND, with two instances owed to each of two destinations."""
+    job = bring_to(ledger, Step.SEND)
+    owed = [Delivery(job.id, to, "1.2.4", f"1.2.{n}", f"{n}.dcm") for to in ("archive", "pacs") for n in (5, 6)]
+    ledger.add_deliveries(owed)
+    return owed
+
+
+@pytest.mark.parametrize("event", [JobEvent.FINISHED, JobEvent.FAILED, JobEvent.POSTPONED])
+def test_resending_owes_what_is_outstanding_or_everything_to_one_destination_or_all(
+    ledger: SqlLedger, event: JobEvent
+) -> None:
+    owed = owe_to_two(ledger)
+    sending = claim(ledger, Step.SEND)
+    for one in owed[:3]:
+        ledger.record_outcome(DeliveryOutcome(one, True, "0000"), LATER)
+    [_, pacs] = ledger.list_consignments(sending.id)
+    ledger.save_consignment(sending, replace(pacs, dead=True, attempts=9, reason="no"), LATER)
+    ledger.advance_job(sending, event, LATER, not_before=LATER + timedelta(days=1))
+
+    resent = ledger.resend_job(sending.id, LATER)
+    assert resent.state is JobState.FUSED
+    assert ledger.list_claimable(Step.SEND, LATER) == [sending.id], "at once"
+    assert [one.sop_instance_uid for one in ledger.list_undelivered(sending.id)] == ["1.2.6"]
+    [archive, pacs] = ledger.list_consignments(sending.id)
+    assert (pacs.dead, pacs.attempts, pacs.reason, archive.stored) == (False, 0, "", 2)
+
+    ledger.resend_job(sending.id, LATER, "archive", everything=True)
+    assert [one.destination for one in ledger.list_undelivered(sending.id)] == ["archive", "archive", "pacs"]
+    ledger.resend_job(sending.id, LATER, everything=True)
+    assert len(ledger.list_undelivered(sending.id)) == 4
+
+
+def test_resending_what_was_never_published_or_is_being_sent_is_refused(ledger: SqlLedger) -> None:
+    owe_to_two(ledger)
+    with pytest.raises(TransitionForbidden, match="cellar"):
+        ledger.resend_job(make_job().id, LATER, "cellar")
+    claim(ledger, Step.SEND)
+    with pytest.raises(TransitionForbidden):
+        ledger.resend_job(make_job().id, LATER)
+    ledger.add_job(make_job(name="new"))
+    with pytest.raises(TransitionForbidden):
+        ledger.resend_job(make_job(name="new").id, LATER)
+    with pytest.raises(JobUnknown):
+        ledger.resend_job("nobody", LATER)
+
+
+def test_a_failed_job_that_never_published_anything_cannot_be_resent(ledger: SqlLedger) -> None:
+    bring_to(ledger, Step.FUSE)
+    ledger.advance_job(claim(ledger, Step.FUSE), JobEvent.FAILED, LATER)
+    with pytest.raises(TransitionForbidden, match="published"):
+        ledger.resend_job(make_job().id, LATER)
+    assert ledger.find_job(make_job().id).state is JobState.FAILED
+
+
+def test_retrying_a_job_revives_the_destinations_that_were_given_up(ledger: SqlLedger) -> None:
+    owe_to_two(ledger)
+    sending = claim(ledger, Step.SEND)
+    [archive, _] = ledger.list_consignments(sending.id)
+    ledger.save_consignment(sending, replace(archive, dead=True, attempts=9), LATER)
+    ledger.advance_job(sending, JobEvent.FAILED, LATER)
+    ledger.retry_job(sending.id, LATER)
+    assert not any(one.dead or one.attempts for one in ledger.list_consignments(sending.id))

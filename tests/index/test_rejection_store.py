@@ -2,8 +2,11 @@
 
 from dataclasses import replace
 
+from sqlalchemy import text
+
 from fusionnode.domain.pair import Rejection
 from fusionnode.domain.series import SeriesKey
+from fusionnode.index.database import Database
 from fusionnode.index.store import SqlLedger
 from tests.support.ledgers import LATER, NOW
 
@@ -48,6 +51,22 @@ def test_those_of_one_series_are_found_in_every_generation(ledger: SqlLedger) ->
     assert ledger.list_rejections("1.2.1") == mine
     assert ledger.list_rejections("1.2") == []
     assert ledger.list_rejections("%") == []
+
+
+def test_the_reasons_of_a_series_are_looked_up_and_not_searched_for(ledger_url: str, ledger: SqlLedger) -> None:
+    crowd = [Rejection("brain", (SeriesKey(f"1.2.{number}", 1),), "no") for number in range(300)]
+    ledger.record_rejections(crowd, NOW)
+    assert ledger.list_rejections("1.2.7") == [crowd[7]]
+    database = Database(ledger_url)
+    with database.read() as connection:
+        if database.is_sqlite:
+            query = "SELECT rejection_id FROM rejected_series WHERE series_instance_uid = '1.2.7'"
+            (plan,) = connection.execute(text(f"EXPLAIN QUERY PLAN {query}")).mappings().all()
+            assert "USING INDEX ix_rejected_series_series_instance_uid" in plan["detail"]
+    ledger.withdraw_rejections("brain", {"1.2.7"})
+    with database.read() as connection:
+        assert connection.execute(text("SELECT count(*) FROM rejected_series")).scalar_one() == 299
+    database.close()
 
 
 def test_nothing_to_record_is_nothing_recorded(ledger: SqlLedger) -> None:

@@ -6,7 +6,7 @@ import pytest
 from pydicom.uid import DeflatedExplicitVRLittleEndian, generate_uid
 
 from fusionnode.errors import DatasetUnreadable, SeriesMixed
-from fusionnode.intake.folder import read_folder
+from fusionnode.intake.folder import read_again, read_folder
 from tests.support.datasets import Identity, make_mr_series, make_pt_series
 from tests.support.files import write_series
 
@@ -82,3 +82,19 @@ def test_a_deflated_file_that_inflates_beyond_all_need_is_refused(
     assert bomb.stat().st_size < 1 << 16
     with pytest.raises(DatasetUnreadable, match=rf"{bomb.name} takes more than"):
         read_folder(tmp_path)
+
+
+def test_headers_first_and_the_whole_again(tmp_path: Path) -> None:
+    write_series(tmp_path, make_mr_series())
+    headers, whole = read_folder(tmp_path, pixels=False), read_folder(tmp_path)
+    assert not any("PixelData" in ds for ds in headers)
+    assert list(read_again(headers)) == whole
+
+
+@pytest.mark.parametrize("other", [b"", b"no DICOM at all", "another instance"])
+def test_a_file_that_changed_between_the_readings_is_refused(tmp_path: Path, other: bytes | str) -> None:
+    headers = read_folder(write_series(tmp_path, make_mr_series())[0].parent, pixels=False)
+    victim, neighbour = Path(headers[3].filename), Path(headers[4].filename)
+    victim.write_bytes(neighbour.read_bytes() if isinstance(other, str) else other)
+    with pytest.raises(DatasetUnreadable, match=victim.name):
+        list(read_again(headers))

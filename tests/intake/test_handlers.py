@@ -88,7 +88,7 @@ def test_a_full_disk_at_the_last_moment_is_out_of_resources(
     assert list_files(spool) == []
 
 
-@pytest.mark.parametrize("failing", ["_sync_data", "_sync_folder"])
+@pytest.mark.parametrize("failing", ["_sync_data", "sync_folder"])
 def test_success_is_never_answered_when_a_sync_fails(
     spool: Spool, ds: Dataset, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, failing: str
 ) -> None:

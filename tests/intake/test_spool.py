@@ -229,7 +229,7 @@ def test_a_shared_sync_never_returns_before_a_sync_that_began_after_the_call(tmp
 
     shared = spool_module._SharedSync(tmp_path)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(spool_module, "_sync_folder", sync_slowly)
+        patch.setattr(spool_module, "sync_folder", sync_slowly)
         threads = [threading.Thread(target=shared.sync) for _ in range(5)]
         threads[0].start()
         while not begun[0]:
@@ -242,3 +242,17 @@ def test_a_shared_sync_never_returns_before_a_sync_that_began_after_the_call(tmp
         for thread in threads:
             thread.join(10)
     assert begun[0] == 2
+
+
+def test_what_is_here_is_known_wherever_it_lies(spool: Spool) -> None:
+    for uid in ("1.1", "1.2", "1.3"):
+        drop(spool, uid=uid)
+    first, second, _ = spool.list_arrivals()
+    spool.settle_arrival(first)
+    spool.quarantine_arrival(second, "unusable")
+    assert spool.list_missing(["1.9", "1.1", "1.2", "1.3", "1.10"]) == ["1.9", "1.10"]
+    assert spool.list_missing([]) == []
+    for uid in ("1.1", "1.2", "1.3"):
+        [path] = spool.find_files(uid)
+        assert path.read_bytes() == b"content"
+    assert spool.find_files("1.9") == []

@@ -49,7 +49,7 @@ def make_pdata(control: int, content: bytes) -> P_DATA:
 @pytest.mark.parametrize("syntax", TRANSFER_SYNTAXES)
 def test_the_header_is_what_pydicom_would_have_written(syntax: uid.UID, tmp_path: Path) -> None:
     request = StoreRequest(uid.MRImageStorage, "1.2.3", syntax, "SCANNER_1")
-    (tmp_path / "f").write_bytes(streaming._encode_header(request))
+    (tmp_path / "f").write_bytes(streaming.encode_header(request))
     meta = pydicom.dcmread(tmp_path / "f").file_meta
     pydicom.dataset.validate_file_meta(meta)
     assert meta.FileMetaInformationGroupLength == (tmp_path / "f").stat().st_size - 144

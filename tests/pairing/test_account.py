@@ -12,6 +12,7 @@ from fusionnode.domain.terms import Role, SeriesState
 from fusionnode.pairing.account import Account, Outcome, account_for
 from fusionnode.pairing.match import match_pairs
 from fusionnode.pipeline.parse import parse_pipeline
+from fusionnode.pipeline.schema import Condition
 from tests.support.series_headers import NOON, Scan, Stack, make_series
 
 PIPELINE = parse_pipeline(
@@ -123,6 +124,17 @@ def test_the_condition_that_excluded_it_is_named_with_its_attribute() -> None:
     assert found.outcome is Outcome.EXCLUDED
     assert [(one.attribute, one.words) for one in found.unmet] == [("ImageType", "is a localizer")]
     assert [one.attribute for one in found.missed] == ["SeriesDescription", "MRAcquisitionType"]
+
+
+def test_a_condition_on_all_instances_is_told_as_such() -> None:
+    rule = PIPELINE.fixed.model_copy(
+        update={"where": (Condition(attribute="ComplexImageComponent", excludes_if_all="PHASE", because="only phase"),)}
+    )
+    phase = make_series("phase", attributes={"ComplexImageComponent": "PHASE"})
+    found = account_for(PIPELINE.model_copy(update={"fixed": rule}), phase, [phase], NOW)
+    assert [(one.test, one.words) for one in found.unmet] == [
+        ("ComplexImageComponent excludes 'PHASE' in all", "only phase")
+    ]
 
 
 def test_preferences_met_and_missed_add_up_to_the_rule() -> None:

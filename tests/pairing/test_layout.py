@@ -142,3 +142,9 @@ def test_what_states_no_position_of_its_own_counts_by_its_frames(geometry: dict[
     blind = [replace(one, **geometry) for one in instances[:2]]  # type: ignore[arg-type]
     assert count_places([*instances[2:], *blind]) == 2 + sum(one.frames for one in blind)
     assert count_places([]) == 0
+
+
+def test_a_multi_frame_object_counts_by_the_positions_it_states() -> None:
+    (dynamic,) = slices_of(slices=1, frames=120)
+    assert count_places([dynamic]) == 120
+    assert count_places([replace(dynamic, places=6)]) == 6

@@ -218,6 +218,15 @@ def test_a_dynamic_series_wins_nothing_by_its_time_points() -> None:
     assert "20 to 10 slices" in reason_for(matching, dynamic)
 
 
+def test_of_as_many_slices_one_volume_wins_over_many_time_points() -> None:
+    fixed = mr("mri")
+    for name in "abcdef":
+        part = pt(name)
+        copies = [replace(one, sop_instance_uid=f"{one.sop_instance_uid}.{t}") for one in part.instances for t in "12"]
+        dynamic = replace(part, instances=tuple(copies))
+        assert [pair.moving for pair in match(fixed, dynamic, pt("still")).pairs] == [pt("still").key]
+
+
 def test_the_nearest_day_wins_between_equals() -> None:
     far, near = mr("far", replace(LATER, acquired_at=NOON + timedelta(days=20))), mr("near", LATER)
     assert [pair.fixed for pair in match(far, near, pt("pet")).pairs] == [near.key]
@@ -239,6 +248,23 @@ def test_early_and_late_images_of_one_session_are_two_scans(minutes: int, fused:
     matching = match(mr("mri"), pt("early"), late)
     assert len(matching.pairs) == fused
     assert sum(len(pair.rivals) for pair in matching.pairs) == 2 - fused
+
+
+def test_a_chain_of_scans_nine_minutes_apart_is_not_one_scan() -> None:
+    scans = [pt(f"scan {n}", replace(HERE, acquired_at=NOON + timedelta(minutes=9 * n))) for n in range(4)]
+    assert [len(pair.rivals) for pair in match(mr("mri"), *scans).pairs] == [1, 1]
+
+
+def test_both_tracers_of_one_session_are_fused_each_by_its_best_reconstruction() -> None:
+    tracers = [
+        make_series(f"{nuclide} {words}", "PT", attributes={"SeriesDescription": words, "Radionuclide": nuclide})
+        for nuclide in ("99m", "123")
+        for words in ("AC", "NAC")
+    ]
+    matching = match(mr("mri"), *tracers)
+    assert {pair.moving for pair in matching.pairs} == {tracers[0].key, tracers[2].key}
+    for best, worse in (tracers[:2], tracers[2:]):
+        assert best.key.series_instance_uid in reason_for(matching, worse)
 
 
 def test_an_undated_reconstruction_is_no_scan_of_its_own() -> None:

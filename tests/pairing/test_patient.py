@@ -17,6 +17,11 @@ from fusionnode.pairing.patient import (
 )
 from tests.support.series_headers import make_series
 
+
+def universal(issuer: str, authority: str) -> PatientIdentity:
+    return PatientIdentity("P1", issuer, authority=authority)
+
+
 identities = st.builds(
     PatientIdentity,
     patient_id=st.sampled_from(["", " ", "P1", "P1 ", "P2"]),
@@ -26,7 +31,10 @@ identities = st.builds(
 )
 
 
-@given(one=identities, other=identities)
+issued = st.builds(universal, st.sampled_from(["", "A", "B"]), st.sampled_from(["", "ISO:1", "ISO:2", "DNS:1"]))
+
+
+@given(one=identities | issued, other=identities | issued)
 def test_being_the_same_is_symmetric(one: PatientIdentity, other: PatientIdentity) -> None:
     assert is_same_patient(one, other) == is_same_patient(other, one)
     assert set(find_contradictions(one, other)) == set(find_contradictions(other, one))
@@ -47,6 +55,29 @@ def test_a_merged_identity_contradicts_whatever_any_part_contradicts(
     assert set(find_contradictions(merge_identities(known), other)) == parts
 
 
+@given(known=st.lists(issued, min_size=1, max_size=3), other=issued)
+def test_a_merged_issuer_is_its_universal_name_where_the_other_has_one_too(
+    known: list[PatientIdentity], other: PatientIdentity
+) -> None:
+    merged = merge_identities(known)
+    if any(len({one.issuer, merged.issuer} - {""}) > 1 or one.authority not in ("", merged.authority) for one in known):
+        return
+    by_local_name = bool(merged.issuer and other.issuer) and merged.issuer != other.issuer
+    comparable = merged.authority[:3] == other.authority[:3] != ""
+    expected = merged.authority != other.authority if comparable else by_local_name
+    assert (find_contradictions(merged, other) == (Contradiction.ISSUER,)) == expected
+
+
+def test_an_issuer_under_several_names_within_one_series_is_nobody_s() -> None:
+    series = make_series("renamed")
+    first, *rest = (replace(one, patient=universal("A", "ISO:1.2")) for one in series.instances)
+    for other in (universal("B", "ISO:1.2"), universal("A", "DNS:x.org")):
+        mixed = replace(series, instances=(replace(first, patient=other), *rest))
+        assert "issuer of the patient ID in several ways" in explain_unidentified(mixed)
+    silent = replace(series, instances=(replace(first, patient=PatientIdentity("P1")), *rest))
+    assert explain_unidentified(silent) == ""
+
+
 @pytest.mark.parametrize(
     ("one", "other", "expected"),
     [
@@ -55,16 +86,33 @@ def test_a_merged_identity_contradicts_whatever_any_part_contradicts(
         (PatientIdentity("P1", "", "19700101"), PatientIdentity("P1", "", "19700102"), (Contradiction.BIRTH_DATE,)),
         (PatientIdentity("P1", "", "", "M"), PatientIdentity("P1", "", "", "F"), (Contradiction.SEX,)),
         (PatientIdentity("P1", "", "", "M"), PatientIdentity("P1", "", "", "m "), ()),
+        (universal("A", "ISO:1.2"), universal("A", "ISO:1.3"), (Contradiction.ISSUER,)),
+        (universal("A", "ISO:1.2"), universal("B", "ISO:1.2"), ()),
+        (universal("", "ISO:1.2"), universal("B", "ISO:1.3"), (Contradiction.ISSUER,)),
+        (universal("A", "ISO:1.2"), universal("A", "DNS:x.org"), ()),
+        (universal("A", "ISO:1.2"), universal("B", "DNS:x.org"), (Contradiction.ISSUER,)),
+        (universal("A", "ISO:1.2"), universal("B", ""), (Contradiction.ISSUER,)),
+        (universal("", "ISO:1.2"), universal("B", ""), ()),
+        (universal("", "DNS:X.org"), universal("", "DNS:x.ORG"), ()),
+        (universal("", "URI:X"), universal("", "URI:x"), (Contradiction.ISSUER,)),
+        (universal("", ":1.2"), universal("", ":1.3"), (Contradiction.ISSUER,)),
     ],
 )
 def test_what_contradicts(one: PatientIdentity, other: PatientIdentity, expected: tuple[Contradiction, ...]) -> None:
     assert find_contradictions(one, other) == expected
 
 
-@pytest.mark.parametrize("patient_id", ["UNKNOWN", "anonymous", " 0 ", "N/A", "99999", "xxx"])
+@pytest.mark.parametrize(
+    "patient_id", ["UNKNOWN", "anonymous", " 0 ", "N/A", "99999", "xxx", "1234", "1234567890", "Unbekannt"]
+)
 def test_words_that_many_patients_share_are_placeholders(patient_id: str) -> None:
     assert is_placeholder(PatientIdentity(patient_id))
     assert not is_placeholder(PatientIdentity(f"{patient_id.strip()}-4711"))
+
+
+@pytest.mark.parametrize("patient_id", ["123", "12346", "01234", "TESTA", "4711", "11"])
+def test_ids_that_are_merely_short_or_alike_are_ids(patient_id: str) -> None:
+    assert not is_placeholder(PatientIdentity(patient_id))
 
 
 def test_a_series_of_two_patients_under_one_uid_is_nobodys() -> None:

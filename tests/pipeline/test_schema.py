@@ -14,6 +14,8 @@ from fusionnode.pipeline.schema import (
     Preference,
     Registration,
     SeriesRule,
+    SuvWindow,
+    UptakeWindow,
 )
 
 MINIMAL = {
@@ -52,7 +54,7 @@ def test_names_that_could_not_be_a_path_or_a_tag_are_refused(name: str) -> None:
 
 
 def test_a_condition_needs_a_test() -> None:
-    with pytest.raises(ValidationError, match="needs `matches`, `excludes` or both"):
+    with pytest.raises(ValidationError, match="needs `matches`, `excludes` or `excludes_if_all`"):
         Condition(attribute="ImageType")
 
 
@@ -125,3 +127,25 @@ def test_a_floor_in_suv_belongs_to_the_moving_window_alone() -> None:
         Fusion.model_validate({"fixed_window": {"floor_suv": 5.0}})
     with pytest.raises(ValidationError, match="greater_than_equal"):
         Fusion.model_validate({"moving_window": {"floor_suv": -1.0}})
+
+
+def test_without_options_nothing_but_the_plain_fused_series_is_written() -> None:
+    output = Output(series_description="Fused")
+    assert (output.compression, output.grid, output.sheet) == ("none", "mri", "none")
+    assert not any((output.multiframe, output.colour_bar, output.resampled, output.blending))
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("compression", "jpeg"), ("grid", "pet"), ("sheet", "html"), ("resampled", "maybe"), ("blending", 2)],
+)
+def test_an_option_that_does_not_exist_is_a_mistake(option: str, value: object) -> None:
+    with pytest.raises(ValidationError, match=option):
+        Output.model_validate({"series_description": "Fused", option: value})
+
+
+@pytest.mark.parametrize("limits", [{"low": 3, "high": 3}, {"low": -1, "high": 3}, {"low": 0}, {"high": 0}])
+def test_a_window_in_suv_has_an_extent_above_zero(limits: dict[str, float]) -> None:
+    with pytest.raises(ValidationError):
+        UptakeWindow.model_validate({"suv": limits})
+    assert UptakeWindow.model_validate({"suv": {"high": 8}}).suv == SuvWindow(low=0, high=8)

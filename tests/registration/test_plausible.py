@@ -114,20 +114,22 @@ def test_good_figures_pass_without_a_warning_and_are_kept() -> None:
 @pytest.mark.parametrize(
     ("changes", "word"),
     [
-        ({"mirror_margin": 0.064}, "as another patient's would"),
-        ({"mirror_margin": -0.064}, "as another patient's would"),
-        ({"mirror_margin": -0.066}, "left and right seem to be exchanged"),
+        ({"mirror_margin": 0.059}, "as another patient's would"),
+        ({"mirror_margin": -0.059}, "as another patient's would"),
+        ({"mirror_margin": -0.061}, "left and right seem to be exchanged"),
+        ({"explained": 0.34}, "only 34%"),
         ({"second_opinion_mm": 10.1}, "10 mm away"),
         ({"starts_apart_mm": 8.1}, "8 mm apart"),
-        ({"stretch": 0.21}, "stretched by 21%"),
+        ({"stretch": 0.16}, "stretched by 16%"),
+        ({"mirror_margin": math.nan}, "mirror margin of the alignment could not be measured"),
     ],
 )
 def test_what_no_right_pair_shows_is_refused_with_facts_and_a_remedy(changes: dict[str, float], word: str) -> None:
     with pytest.raises(RegistrationImplausible, match=word) as refusal:
         _examine(**changes)
     (name,) = changes
-    assert refusal.value.facts[name] == changes[name]
-    assert math.copysign(1, refusal.value.facts["limit"]) == math.copysign(1, -0.05 if "exchanged" in word else 1)
+    assert refusal.value.facts[name] == pytest.approx(changes[name], nan_ok=True)
+    assert math.copysign(1, refusal.value.facts["limit"]) == math.copysign(1, -1 if "exchanged" in word else 1)
     assert refusal.value.remedy
 
 
@@ -135,20 +137,44 @@ def test_what_no_right_pair_shows_is_refused_with_facts_and_a_remedy(changes: di
     ("changes", "word"),
     [
         ({"mirror_margin": 0.08}, "mirror image (0.08)"),
+        ({"explained": 0.4}, "only 40%"),
         ({"second_opinion_mm": 6.0}, "6 mm away"),
         ({"starts_apart_mm": 3.0}, "3 mm apart"),
         ({"stretch": 0.1}, "10%"),
         ({"sharpness": -0.2}, "-0.20"),
-        ({"mirror_margin": math.nan}, "mirror margin of the alignment could not be measured"),
-        (dict.fromkeys(vars(FINE), math.nan), "Too little of the head"),
     ],
 )
-def test_what_few_right_pairs_show_and_what_could_not_be_measured_is_warned_of_once(
-    changes: dict[str, float], word: str
-) -> None:
+def test_what_few_right_pairs_show_is_warned_of_once(changes: dict[str, float], word: str) -> None:
     (warning,) = _examine(**changes).warnings
     assert word in warning
     assert "nan" not in warning
+
+
+UNSEEN = dict.fromkeys(vars(FINE), math.nan)
+
+
+def test_what_could_not_be_examined_is_refused() -> None:
+    with pytest.raises(RegistrationImplausible, match="Too little of the head"):
+        _examine(**UNSEEN)
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"mirror_margin": 0.01}, "as another patient's would"),
+        ({"mirror_margin": math.nan}, "could not be measured"),
+        ({"starts_apart_mm": 8.1}, "8 mm apart"),
+        (UNSEEN, "Too little of the head"),
+    ],
+)
+def test_where_somebody_looks_doubt_is_warned_of_once(changes: dict[str, float], word: str) -> None:
+    (warning,) = require_quality(GOOD, replace(FINE, **changes), believe_doubtful=True).warnings
+    assert word in warning
+
+
+def test_left_and_right_exchanged_is_refused_even_where_somebody_looks() -> None:
+    with pytest.raises(RegistrationImplausible, match="exchanged"):
+        require_quality(GOOD, replace(FINE, mirror_margin=-0.2), believe_doubtful=True)
 
 
 def test_the_quality_adds_to_the_warnings_of_the_motion() -> None:

@@ -19,7 +19,6 @@ from fusionnode.registration.quality import (
     describe_anatomy,
     describe_uptake,
     measure_quality,
-    reduce_volume,
 )
 from tests.support.phantoms import make_grid, make_motion, make_mr, make_uptake
 from tests.support.simulated_pairs import flip_left_right, misplace
@@ -172,15 +171,6 @@ def test_no_head_is_refused() -> None:
     empty = replace(_make_fixed(), voxels=np.zeros_like(_make_fixed().voxels))
     with pytest.raises(RegistrationImplausible, match="foreground"):
         measure_quality(empty, _make_moving(), USUAL, HEIGHT_MM)
-
-
-def test_reduce_volume_twice_is_reduce_volume_once() -> None:
-    fine = make_mr(make_grid((40, 50, 51), (5.0, 0.9, 0.7)))
-    once = reduce_volume(fine)
-    assert once.grid.spacing_mm == pytest.approx((5.0, 1.8, 1.4))
-    twice = reduce_volume(once)
-    np.testing.assert_array_equal(twice.voxels, once.voxels)
-    np.testing.assert_allclose(twice.grid.patient_from_index, once.grid.patient_from_index)
 
 
 def test_a_whole_body_is_cut_down_to_the_head() -> None:

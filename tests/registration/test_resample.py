@@ -5,7 +5,8 @@ from fusionnode.domain.grid import Grid
 from fusionnode.domain.motion import RigidMotion
 from fusionnode.domain.terms import Unit
 from fusionnode.domain.volume import SourceFrame, Volume
-from fusionnode.registration.resample import resample_onto
+from fusionnode.registration.resample import MAX_VOXELS, find_cubes, reformat_isotropic, resample_onto
+from tests.support.datasets import OBLIQUE, Layout
 from tests.support.phantoms import AXIAL, CORONAL, make_grid, make_motion, make_uptake
 
 STILL = RigidMotion.identity()
@@ -88,3 +89,35 @@ def test_a_uniform_volume_stays_uniform_when_blurred() -> None:
     moving = Volume(np.full((40, 40, 40), 7, np.float32), make_grid((40, 40, 40), (1.0,) * 3), Unit.BQML, "1.9", "1.8")
     result = resample_onto(moving, make_grid((5, 5, 5), (6.0,) * 3), make_motion((5, 5, 5), (0, 0, 0)), "1.7")
     np.testing.assert_allclose(result.volume.voxels[result.covered], 7, rtol=1e-5)
+
+
+@pytest.mark.parametrize("spacing_mm", [(3.0, 1.0, 1.25), (0.8, 1.0, 1.0), (1.0, 1.0, 1.0)])
+def test_cubes_of_the_finest_spacing_lie_within_the_volume(spacing_mm: tuple[float, float, float]) -> None:
+    grid = Layout(slices=7, rows=11, columns=9, spacing_mm=spacing_mm, orientation=OBLIQUE).grid
+    cubes = find_cubes(grid)
+    np.testing.assert_allclose(cubes.spacing_mm, [min(spacing_mm)] * 3)
+    np.testing.assert_allclose(cubes.origin_mm, grid.origin_mm)
+    np.testing.assert_allclose(cubes.directions, grid.directions, atol=1e-12)
+    reach = (np.asarray(cubes.shape) - 1) * min(spacing_mm) - (np.asarray(grid.shape) - 1) * np.asarray(spacing_mm)
+    assert (reach <= 1e-6).all()
+    assert (reach > -min(spacing_mm)).all()
+
+
+def test_a_reformat_keeps_a_linear_field_and_names_the_nearest_slices() -> None:
+    grid = Layout(slices=7, rows=11, columns=9).grid
+    indices = np.indices(grid.shape).reshape(3, -1).T.astype(np.float64)
+    field = (grid.points_mm(indices) @ [0.5, -0.25, 2.0]).reshape(grid.shape).astype(np.float32)
+    sources = tuple(SourceFrame("1.2", f"1.3.{index}") for index in range(7))
+    cubes = reformat_isotropic(Volume(field, grid, Unit.ARBITRARY, "1.4", "1.5", sources=sources, scale=2.0))
+    places = np.indices(cubes.grid.shape).reshape(3, -1).T.astype(np.float64)
+    expected = (cubes.grid.points_mm(places) @ [0.5, -0.25, 2.0]).reshape(cubes.grid.shape)
+    np.testing.assert_allclose(cubes.voxels, expected, atol=1e-3)
+    assert [sources.index(one) for one in cubes.sources] == [0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4, 5, 5, 5, 6, 6]
+    assert (cubes.scale, cubes.frame_of_reference_uid) == (2.0, "1.4")
+
+
+def test_more_cubes_than_a_worker_can_hold_become_larger_ones() -> None:
+    grid = Grid.from_axes((400, 1024, 1024), np.zeros(3), np.eye(3), (1.0, 0.2, 0.2))
+    cubes = find_cubes(grid)
+    assert MAX_VOXELS * 0.9 < np.prod(cubes.shape) <= MAX_VOXELS
+    assert len({round(one, 9) for one in cubes.spacing_mm}) == 1

@@ -86,3 +86,14 @@ def test_single_slice_is_still_a_picture() -> None:
 def test_wrong_shape_is_a_defect() -> None:
     with pytest.raises(ValueError, match="does not lie on"):
         cut_planes(np.zeros((2, 3, 4), np.float32), Layout().grid)
+
+
+def test_planes_run_through_the_voxel_that_is_asked_for_however_the_grid_is_turned() -> None:
+    for orientation in (AXIAL, CORONAL, SAGITTAL):
+        layout = Layout(slices=9, rows=8, columns=7, spacing_mm=(1.0, 1.0, 1.0), orientation=orientation)
+        for at in ((0, 0, 0), (8, 7, 6), (2, 5, 1)):
+            stack = np.zeros(layout.shape, np.float32)
+            stack[at] = 1
+            assert [int(picture.sum()) for picture in cut_planes(stack, layout.grid, at)] == [1, 1, 1]
+            other = (8 - at[0], 7 - at[1], 6 - at[2]) if at != (2, 5, 1) else (3, 4, 0)
+            assert [int(picture.sum()) for picture in cut_planes(stack, layout.grid, other)] == [0, 0, 0]

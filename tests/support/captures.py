@@ -19,7 +19,8 @@ from fusionnode.domain.motion import MotionEstimate, MotionMethod, RigidMotion
 from fusionnode.domain.series import SeriesKey
 from fusionnode.domain.terms import Unit
 from fusionnode.domain.volume import SourceFrame
-from fusionnode.pipeline.schema import Output, Pipeline, SeriesRule
+from fusionnode.pipeline.schema import Output, OutputGrid, Pipeline, SeriesRule
+from fusionnode.registration.resample import find_cubes
 from tests.support.datasets import Identity, Layout, make_mr_series, make_nm_recon, make_pt_series
 
 MOMENT = datetime(2024, 3, 6, 23, 30, 15, 250000, UTC)
@@ -76,6 +77,15 @@ def make_scene(modality: str = "PT", *, shared: bool = False, fixed: Layout = FI
     return Scene(mri, functional, RigidMotion.identity() if shared else make_motion())
 
 
+def make_scene_with(which: str = "fixed", **values: object) -> Scene:
+    """A synthetic PET pair of whose ``which`` series every data set has ``values``."""
+    scene = make_scene()
+    for ds in getattr(scene, which):
+        for keyword, value in values.items():
+            setattr(ds, keyword, value)
+    return scene
+
+
 def make_request(scene: Scene | None = None, **changes: object) -> CaptureRequest:
     """The request of ``scene`` with random pictures; ``changes`` replace fields of the request or of the pair."""
     scene = scene or make_scene()
@@ -89,6 +99,40 @@ def make_request(scene: Scene | None = None, **changes: object) -> CaptureReques
         make_job(), make_pipeline(), prepared, FusedStack(rgb, "laplacian@1.0"), scene.fixed, scene.moving, UTC, "0.1.0"
     )
     return replace(request, **changes)  # type: ignore[arg-type]
+
+
+def with_output(request: CaptureRequest, **changes: object) -> CaptureRequest:
+    """The request under a pipeline whose `output` section differs in ``changes``."""
+    output = request.pipeline.output.model_copy(update=changes)
+    return replace(request, pipeline=request.pipeline.model_copy(update={"output": output}))
+
+
+def with_uptake(request: CaptureRequest, scale: float = 1e-4, low: float = 0.0) -> CaptureRequest:
+    """The request of a pipeline that writes the resampled series, with random values from ``low`` to 8 in the window's
+    unit; ``scale`` is what the source's own values were multiplied by."""
+    shape = request.prepared.grid.shape
+    uptake = np.random.default_rng(11).uniform(low, 8.0, shape).astype(np.float32)
+    prepared = replace(request.prepared, uptake=uptake, moving_scale=scale)
+    return with_output(replace(request, prepared=prepared), resampled=True)
+
+
+def reformat(request: CaptureRequest) -> CaptureRequest:
+    """The request on cubes of its finest spacing, with random pictures."""
+    prepared = request.prepared
+    grid = find_cubes(prepared.grid)
+    nearest = np.rint(np.arange(grid.shape[0]) * grid.spacing_mm[0] / prepared.grid.spacing_mm[0]).astype(int)
+    stack = np.zeros(grid.shape, np.float32)
+    prepared = replace(
+        prepared,
+        fixed=stack,
+        moving=stack,
+        covered=np.ones(grid.shape, np.bool_),
+        grid=grid,
+        fixed_sources=tuple(prepared.fixed_sources[index] for index in nearest),
+    )
+    rgb = np.random.default_rng(5).integers(0, 256, (*grid.shape, 3), dtype=np.uint8)
+    fused = FusedStack(rgb, request.fused.model)
+    return with_output(replace(request, prepared=prepared, fused=fused), grid=OutputGrid.ISOTROPIC)
 
 
 def sort_headers(headers: Sequence[Dataset]) -> list[Dataset]:

@@ -11,6 +11,7 @@ from pynetdicom.presentation import build_context
 from pynetdicom.transport import AddressInformation
 
 from fusionnode.intake.handlers import Reception
+from fusionnode.intake.reports import ReportFolder
 from fusionnode.intake.spool import Spool
 from fusionnode.intake.streaming import StreamingProvider
 
@@ -29,7 +30,7 @@ def open_association(spool: Spool, syntax: UID = ExplicitVRLittleEndian) -> Iter
     assoc.requestor.maximum_length = 16382
     provider = StreamingProvider(assoc, spool)
     assoc.dimse = provider
-    for event, handler in Reception(spool).list_handlers():
+    for event, handler in Reception(spool, ReportFolder(spool.root).keep_report).list_handlers():
         assoc.bind(event, handler)
     assoc.is_established = True
     try:

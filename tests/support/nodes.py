@@ -9,12 +9,14 @@ from pathlib import Path
 from pydicom import Dataset
 
 from fusionnode.demo.pacs import StoragePacs
-from fusionnode.domain.job import Job
+from fusionnode.domain.job import Job, JobEvent
+from fusionnode.domain.terms import Step
 from fusionnode.flow.ports import Delivery
 from fusionnode.settings import DestinationSettings, Settings, SettleSettings, WorkSettings
 from fusionnode.wiring import Node, build_sender, build_sweeper, open_node
 from tests.support.datasets import Identity, Layout, make_mr_series, make_pt_series
 from tests.support.files import write_series
+from tests.support.ledgers import make_job
 
 FRAME = "1.2.826.0.1.3680043.8.498.1"
 MOMENT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
@@ -84,6 +86,24 @@ def queue_job(node: Node, folder: Path, now: datetime = MOMENT) -> Job:
         if report.queued:
             return report.queued[0]
     raise AssertionError("no job came of the pair")
+
+
+def publish_objects(node: Node, datasets: Sequence[Dataset], destinations: Sequence[str] = ("pacs",)) -> Job:
+    """Put a job into the ledger that has got as far as FUSED with ``datasets`` as its outputs; nothing is computed."""
+    made = make_job()
+    node.ledger.add_job(made)
+    for step in (Step.PREPARE, Step.FUSE):
+        claimed = node.ledger.claim_job(step, MOMENT, 30, "nobody", made.id)
+        assert claimed is not None
+        if step is Step.FUSE:
+            owed = [
+                Delivery(made.id, destination, ds.SOPClassUID, ds.SOPInstanceUID, path)
+                for ds, path in node.outbox.publish(claimed, datasets)
+                for destination in destinations
+            ]
+            node.ledger.add_deliveries(owed)
+        node.ledger.advance_job(claimed, JobEvent.FINISHED, MOMENT)
+    return node.ledger.find_job(made.id)
 
 
 def open_test_node(folder: Path, pacs: StoragePacs | None = None, **changes: object) -> Node:

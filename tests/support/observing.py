@@ -12,7 +12,8 @@ from pathlib import Path
 from pydicom.filereader import read_file_meta_info
 from pynetdicom.dsutils import split_dataset
 
-from fusionnode.delivery.sender import AssociationSender, Destination
+from fusionnode.delivery.association import Destination
+from fusionnode.delivery.sender import AssociationSender
 from fusionnode.domain.job import Job, JobState
 from fusionnode.domain.pair import Rejection
 from fusionnode.domain.series import Series

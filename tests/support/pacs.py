@@ -1,18 +1,25 @@
-"""A storage SCP that runs inside the test: a PACS that can be told to misbehave."""
+"""The other ends of tests: a storage SCP inside the test that can be told to misbehave, and a real Orthanc."""
 
 import socket
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from socketserver import BaseServer
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from pydicom import Dataset
 from pydicom.uid import UID, AllTransferSyntaxes
 from pynetdicom import AE, AllStoragePresentationContexts, evt
 from pynetdicom.sop_class import Verification
 from pynetdicom.transport import ThreadedAssociationServer
+
+from fusionnode.demo.pacs import OrthancPacs
+from tests.support.tools import forgo, require_tool
+
+DICOMWEB_PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 
 
 def _accept_everything(event: evt.Event) -> None:
@@ -111,3 +118,25 @@ def find_free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running_orthanc(folder: Path, extra: Mapping[str, Any] | None = None) -> Iterator[OrthancPacs]:
+    """Run Orthanc with its DICOMweb plug-in (`find_dicomweb_root`) until the block ends; skip without them.
+
+    ``extra`` is added to its configuration: ``DicomModalities``, ``DicomTlsEnabled`` and so on.
+    """
+    program = require_tool("Orthanc")
+    if not DICOMWEB_PLUGIN.exists():
+        forgo("Orthanc's DICOMweb plug-in is not installed")
+    web = {"Plugins": [str(DICOMWEB_PLUGIN)], "DicomWeb": {"Enable": True, "Root": "/dicom-web/"}}
+    pacs = OrthancPacs(folder, program, {**web, **(extra or {})})
+    try:
+        yield pacs
+    finally:
+        pacs.stop()
+
+
+def find_dicomweb_root(pacs: OrthancPacs) -> str:
+    """Return the URL below which Orthanc answers DICOMweb (PS3.18)."""
+    return f"http://127.0.0.1:{pacs.http_port}/dicom-web"

@@ -1,6 +1,7 @@
 """Runs fusionnode as processes, as a hospital would, and waits for what they do."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any, TypeVar
 import pytest
 
 from fusionnode.settings import load_settings
+from fusionnode.wiring import find_shared
 from fusionnode.worker.jobs import list_job_facts
 
 FUSIONNODE = str(Path(sys.executable).with_name("fusionnode"))
@@ -29,8 +31,13 @@ def free_port() -> int:
         return port
 
 
-def write_site(folder: Path, port: int, destinations: dict[str, tuple[str, int]], extra: str = "") -> Path:
-    """Write a site file with impatient times; ``destinations`` maps a name to AE title and port on this machine."""
+def write_site(
+    folder: Path, port: int, destinations: dict[str, tuple[str, int]], extra: str = "", *, lease_seconds: float = 60
+) -> Path:
+    """Write a site file with impatient times; ``destinations`` maps a name to AE title and port on this machine.
+
+    A lease is short only where a worker dies: on a starved machine a living one can miss a short one.
+    """
     lines = [f'spool = "{folder / "spool"}"', f"port = {port}", "spool_reserve_mb = 1", extra]
     for name, (ae_title, destination_port) in destinations.items():
         lines += [
@@ -40,10 +47,24 @@ def write_site(folder: Path, port: int, destinations: dict[str, tuple[str, int]]
             f"port = {destination_port}",
         ]
     lines += ["[settle]", "idle_seconds = 2", "slow_seconds = 6", "gap_seconds = 12", "sweep_seconds = 0.3"]
-    lines += ["[work]", "lease_seconds = 4", "retry_seconds = 0.5", "retry_cap_seconds = 2"]
+    lines += ["[work]", f"lease_seconds = {lease_seconds}", "retry_seconds = 0.5", "retry_cap_seconds = 2"]
     site = folder / "site.toml"
     site.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return site
+
+
+def write_quick_pipelines(folder: Path) -> Path:
+    """Write the pipelines that come with fusionnode, but for a classical fuser, and return their new folder.
+
+    For what asks how a pair travels, not how it is fused: the default network takes most of the time of a job.
+    """
+    own = folder / "pipelines"
+    own.mkdir()
+    for path in find_shared("pipelines").glob("*.yaml"):
+        text, found = re.subn(r"(?m)^  model: .*$", "  model: laplacian", path.read_text(encoding="utf-8"))
+        assert found == 1, f"{path} names its model in another way now"
+        (own / path.name).write_text(text, encoding="utf-8")
+    return own
 
 
 @contextmanager

@@ -9,6 +9,19 @@ from typing import NoReturn
 import pytest
 from pydicom import Dataset, dcmwrite
 
+KINDS = frozenset(
+    {
+        "BlendingSoftcopyPresentationState",
+        "EncapsulatedPDF",
+        "MultiframeTrueColorSCImage",
+        "NMImage",
+        "PETImage",
+        "SCImage",
+        "SpatialRegistration",
+    }
+)
+"""What dciodvfy calls the kinds of objects that are written here."""
+
 
 def require_tool(name: str) -> str:
     """Return the path of program ``name``; without it the test cannot run (`forgo`)."""
@@ -42,6 +55,6 @@ def validate_object(ds: Dataset, folder: Path) -> list[str]:
     path = folder / f"{ds.SOPInstanceUID}.dcm"
     dcmwrite(path, ds, enforce_file_format=True)
     spoken = subprocess.run([tool, "-new", str(path)], capture_output=True, text=True, check=False).stderr.splitlines()
-    kinds = [line for line in spoken if line in {"SCImage", "SpatialRegistration"}]
+    kinds = [line for line in spoken if line in KINDS]
     assert kinds, f"dciodvfy did not recognise the object: {spoken}"
     return spoken

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage, stats
 
-from fusionnode.fusion.colour import palette_table
+from fusionnode.pipeline.palettes import palette_table
 from fusionnode.pipeline.schema import Palette
 
 CASES = {"PET-MRI": ("2", "41"), "SPECT-MRI": ("3", "15")}

@@ -47,7 +47,8 @@ def limb(pipeline: Pipeline, real_data: Path) -> PreparedPair:
 
 def _prepare(fixed: Path, moving: Path, pipeline: Pipeline) -> PreparedPair:
     """A dozen neighbouring slices from the middle, which is enough to see and a quarter of the time."""
-    whole = prepare_pair(PairSources(read_folder(fixed), read_folder(moving)), pipeline, CLOCK)
+    sources = PairSources(read_folder(fixed), read_folder(moving), shared_frame=True)
+    whole = prepare_pair(sources, pipeline, CLOCK)
     middle = len(whole.fixed) // 2
     part = slice(middle - 6, middle + 6)
     return replace(whole, fixed=whole.fixed[part], moving=whole.moving[part], covered=whole.covered[part])

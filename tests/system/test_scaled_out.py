@@ -56,7 +56,7 @@ def stack(tmp_path: Path, orthanc: OrthancPacs) -> Iterator[Stack]:
         "FUSIONNODE_BROKER_URL": f"redis://127.0.0.1:{redis_port}/0",
         "FUSIONNODE_DATABASE_URL": f"postgresql+psycopg://fusionnode@127.0.0.1:{postgres_port}/fusionnode",
     }
-    site = write_site(tmp_path, port, {"pacs": (orthanc.ae_title, orthanc.port)})
+    site = write_site(tmp_path, port, {"pacs": (orthanc.ae_title, orthanc.port)}, lease_seconds=4)
     # Not below pytest's own folder: that is closed to the user PostgreSQL runs as.
     with tempfile.TemporaryDirectory(prefix="stack-") as state:
         running = Stack(site, Path(state), port, environment)

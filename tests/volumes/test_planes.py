@@ -3,7 +3,8 @@ import pytest
 from pydicom import Dataset
 
 from fusionnode.errors import DatasetUnreadable, GeometryIrregular, SeriesUnsupported
-from fusionnode.volumes.planes import count_frames, demand_spacing_mm, read_numbers, read_plane
+from fusionnode.volumes.planes import count_frames, demand_spacing_mm, read_plane
+from fusionnode.volumes.values import read_numbers
 from tests.support.datasets import OBLIQUE, Layout, make_mr_series, make_pt_series
 
 

@@ -49,6 +49,19 @@ def test_load_prepared_gives_back_what_was_saved(tmp_path: Path) -> None:
     _assert_equal(folder.load_prepared(JOB), prepared)
 
 
+def test_the_measured_values_and_their_scale_survive_too(tmp_path: Path) -> None:
+    plain = make_prepared_pair()
+    prepared = dataclasses.replace(plain, uptake=plain.moving * np.float32(8), moving_scale=2.5e-4)
+    folder = PreparedFolder(tmp_path)
+    folder.save_prepared(JOB, prepared)
+    again = folder.load_prepared(JOB)
+    assert again.moving_scale == 2.5e-4
+    assert again.uptake is not None
+    assert again.uptake.dtype == np.float32
+    np.testing.assert_array_equal(again.uptake, prepared.uptake)
+    assert again.without_pictures().uptake is again.uptake
+
+
 def test_load_prepared_that_is_not_there_waits_for_it(tmp_path: Path) -> None:
     with pytest.raises(SpoolFileMissing, match="0a1b"):
         PreparedFolder(tmp_path).load_prepared(JOB)

@@ -13,7 +13,7 @@ from celery.contrib.testing.worker import start_worker
 from fusionnode.domain.job import JobState
 from fusionnode.domain.terms import Step
 from fusionnode.errors import SettingsInvalid
-from fusionnode.worker.app import Announcer, Dispatcher, build_app, register_step
+from fusionnode.worker.app import Announcer, Dispatcher, build_app, name_queue, register_step
 from tests.support.nodes import MOMENT, make_settings, open_test_node, queue_job
 from tests.support.running import await_port, await_value, free_port
 from tests.support.tools import require_tool
@@ -106,3 +106,7 @@ def test_a_doubled_message_does_the_work_once(tmp_path: Path, redis_url: str) ->
     with start_worker(app, pool="solo", queues=["prepare"], perform_ping_check=False):
         await_value(lambda: node.ledger.find_job(job.id).state is JobState.PREPARED, seconds=30)
     assert node.ledger.find_job(job.id).fence == 1
+
+
+def test_who_sends_also_sees_to_the_commitments() -> None:
+    assert [name_queue(step) for step in Step] == ["prepare", "fuse", "send", "send"]

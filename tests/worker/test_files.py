@@ -1,11 +1,15 @@
 """Files in, files out: the choice of pipeline, the report, and nothing half-written."""
 
 import json
+import weakref
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
+from pydicom import Dataset
 
 from fusionnode.errors import OutputOccupied, PipelineInvalid, Refused
+from fusionnode.intake.folder import read_again
 from fusionnode.wiring import load_pipelines
 from fusionnode.worker.files import STEPS, FilesRequest, choose_pipeline, fuse_folders
 from tests.support.files import write_series
@@ -58,6 +62,24 @@ def test_fuse_folders_tells_as_many_steps_as_it_promised(request_for: FilesReque
     report = fuse_folders(request_for, _pipelines(tmp_path), MOMENT, told.append)
     assert told == list(report["seconds"])
     assert len(told) == STEPS
+
+
+def test_fuse_folders_holds_the_files_of_one_series_at_a_time(
+    request_for: FilesRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Read again and counted while they are held: a data set with pixels that nobody needs any more is gone."""
+    read: list[weakref.ref[Dataset]] = []
+    held: list[set[str]] = []
+
+    def watch(datasets: Iterable[Dataset]) -> Iterator[Dataset]:
+        for ds in read_again(datasets):
+            read.append(weakref.ref(ds))
+            held.append({one.Modality for known in read if (one := known()) is not None})
+            yield ds
+
+    monkeypatch.setattr("fusionnode.worker.files.read_again", watch)
+    fuse_folders(request_for, _pipelines(tmp_path), MOMENT)
+    assert sorted(map(sorted, held)) == [["MR"]] * 10 + [["PT"]] * 10
 
 
 def test_fuse_folders_never_overwrites(request_for: FilesRequest, tmp_path: Path) -> None:

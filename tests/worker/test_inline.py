@@ -4,9 +4,13 @@ from pathlib import Path
 
 from fusionnode.capture.identity import FusedIdentity
 from fusionnode.domain.job import JobState
+from fusionnode.settings import DestinationSettings
 from fusionnode.worker.inline import EmbeddedNode
+from fusionnode.worker.jobs import list_job_facts
+from tests.support.commitments import CommittingPeer, running_peer
 from tests.support.datasets import Identity, Layout, make_mr_series
-from tests.support.nodes import FRAME, make_pair, open_test_node, send_series, storage_pacs
+from tests.support.nodes import FRAME, make_pair, open_test_node, publish_objects, send_series, storage_pacs
+from tests.support.pacs import StoragePeer
 from tests.support.running import await_value
 
 
@@ -44,3 +48,28 @@ def test_a_late_slice_makes_a_second_generation_that_says_what_it_supersedes(tmp
             assert len(pacs.fetch_series(FusedIdentity(second.id).series_uid)) == 11
         finally:
             embedded.stop()
+
+
+def test_a_job_for_two_destinations_is_committed_by_the_one_that_commits_and_stored_by_both(tmp_path: Path) -> None:
+    objects = make_mr_series(Layout(slices=3, rows=8, columns=8))
+    with running_peer(CommittingPeer()) as committer, StoragePeer() as viewer:
+        spare = DestinationSettings(ae_title="SPARE", host="127.0.0.1", port=1)
+        destinations = {
+            "pacs": spare,
+            "archive": spare.model_copy(update={"port": committer.port, "commitment": True}),
+            "viewer": spare.model_copy(update={"port": viewer.port}),
+        }
+        node = open_test_node(tmp_path, destinations=destinations)
+        publish_objects(node, objects, ["archive", "viewer"])
+        embedded = EmbeddedNode(node)
+        embedded.start()
+        committer.report_to = embedded.port
+        try:
+            await_value(lambda: node.ledger.list_jobs({JobState.COMMITTED}), seconds=40)
+        finally:
+            embedded.stop()
+        assert sorted(committer.stored) == sorted(viewer.uids) == sorted(ds.SOPInstanceUID for ds in objects)
+        assert set(committer.answers) == {0x0000}
+    [fact] = list_job_facts(node.settings)
+    told = {one["name"]: (one["stored"], one["owed"], one["committed"]) for one in fact["destinations"]}
+    assert told == {"archive": (3, 3, 3), "viewer": (3, 3, 0)}

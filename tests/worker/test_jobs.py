@@ -8,9 +8,18 @@ import pytest
 from fusionnode.domain.job import JobEvent, JobState
 from fusionnode.domain.terms import Step
 from fusionnode.errors import JobUnknown, Refused, TransitionForbidden
+from fusionnode.flow.ports import DeliveryOutcome
 from fusionnode.wiring import build_sweeper
-from fusionnode.worker.jobs import list_job_facts, list_series_facts, reindex_spool, retry_job
-from tests.support.nodes import MOMENT, make_pair, make_settings, open_test_node, put_in_spool, queue_job
+from fusionnode.worker.jobs import list_job_facts, list_series_facts, reindex_spool, resend_job, retry_job
+from tests.support.nodes import (
+    MOMENT,
+    make_pair,
+    make_settings,
+    open_test_node,
+    publish_objects,
+    put_in_spool,
+    queue_job,
+)
 
 
 def test_list_job_facts_tells_the_reason_and_no_patient(tmp_path: Path) -> None:
@@ -61,3 +70,20 @@ def test_reindex_spool_rebuilds_a_lost_ledger_to_the_same_jobs(tmp_path: Path) -
     assert again.id == job.id
     assert reindex_spool(make_settings(tmp_path)) == 20
     shutil.rmtree(spool)
+
+
+def test_resend_job_owes_what_is_outstanding_or_all_and_says_how_much(tmp_path: Path) -> None:
+    node = open_test_node(tmp_path)
+    job = publish_objects(node, make_pair()[0])
+    claimed = node.ledger.claim_job(Step.SEND, MOMENT, 30, "worker")
+    assert claimed is not None
+    for owed in node.ledger.list_undelivered(job.id)[:4]:
+        node.ledger.record_outcome(DeliveryOutcome(owed, True, "0000"), MOMENT)
+    node.ledger.advance_job(claimed, JobEvent.FAILED, MOMENT)
+    [fact] = list_job_facts(node.settings)
+    assert (fact["destinations"][0]["stored"], fact["destinations"][0]["owed"]) == (4, 10)
+    assert resend_job(node.settings, job.id) == 6
+    assert resend_job(node.settings, job.id, "pacs", everything=True) == 10
+    assert node.ledger.find_job(job.id).state is JobState.FUSED
+    with pytest.raises(TransitionForbidden, match="attic"):
+        resend_job(node.settings, job.id, "attic")

@@ -1,17 +1,35 @@
 """What an error means for a job."""
 
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fusionnode.domain.consignment import Consignment
 from fusionnode.domain.job import Job, JobEvent, JobState
 from fusionnode.domain.series import SeriesKey
 from fusionnode.domain.terms import Step
-from fusionnode.errors import DestinationUnreachable, PipelineInvalid, Refused, RegistrationImplausible, Unavailable
+from fusionnode.errors import (
+    DeliveryIncomplete,
+    DeliveryUncommitted,
+    DestinationUnreachable,
+    PipelineInvalid,
+    Refused,
+    RegistrationImplausible,
+    SettingsInvalid,
+    Unavailable,
+)
 from fusionnode.settings import WorkSettings
-from fusionnode.worker.policy import judge_error, max_attempts, retry_delay_seconds
+from fusionnode.worker.policy import (
+    ConsignmentVerdict,
+    judge_consignment,
+    judge_error,
+    max_attempts,
+    retry_delay_seconds,
+)
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SETTINGS = WorkSettings()
@@ -30,7 +48,8 @@ def test_a_refusal_is_final_whatever_the_attempts(error: Refused) -> None:
 def test_a_world_that_is_not_ready_is_waited_for_and_then_given_up(error: Exception) -> None:
     first = judge_error(error, _job(0), Step.FUSE, NOW, SETTINGS)
     assert first.event is JobEvent.DEFERRED
-    assert first.not_before == NOW + timedelta(seconds=SETTINGS.retry_seconds)
+    assert first.not_before is not None
+    assert SETTINGS.retry_seconds / 2 <= (first.not_before - NOW).total_seconds() <= SETTINGS.retry_seconds
     last = judge_error(error, _job(SETTINGS.max_attempts - 1), Step.FUSE, NOW, SETTINGS)
     assert last.event is JobEvent.FAILED
     assert not last.defect
@@ -48,8 +67,36 @@ def test_a_misconfiguration_fails_without_a_traceback_and_a_defect_with_one() ->
     assert (verdict.event, verdict.defect) == (JobEvent.FAILED, True)
 
 
-@given(st.integers(min_value=0, max_value=10_000))
-def test_the_delay_grows_but_never_beyond_its_cap(attempts: int) -> None:
-    delay = retry_delay_seconds(attempts, SETTINGS)
-    assert SETTINGS.retry_seconds <= delay <= SETTINGS.retry_cap_seconds
-    assert retry_delay_seconds(attempts + 1, SETTINGS) >= delay
+@given(attempts=st.integers(min_value=0, max_value=10_000), key=st.text())
+def test_the_delay_doubles_up_to_its_cap_and_chance_shortens_it_by_half_at_most(attempts: int, key: str) -> None:
+    longest = min(SETTINGS.retry_seconds * 2 ** min(attempts, 40), SETTINGS.retry_cap_seconds)
+    delay = retry_delay_seconds(attempts, SETTINGS, key)
+    assert longest / 2 <= delay <= longest
+    assert delay == retry_delay_seconds(attempts, SETTINGS, key), "the same try waits equally long everywhere"
+
+
+def test_what_failed_together_does_not_come_back_together() -> None:
+    delays = sorted(retry_delay_seconds(20, SETTINGS, f"job-{number}") for number in range(200))
+    steps = [later - earlier for earlier, later in pairwise([300.0, *delays, 600.0])]
+    assert max(steps) < 30, "spread over the whole of the upper half"
+
+
+CONSIGNMENT = Consignment("j", "pacs", total=10)
+
+
+@pytest.mark.parametrize("error", [DestinationUnreachable("down"), DeliveryIncomplete("refused"), MemoryError()])
+def test_a_destination_is_waited_for_and_given_up_after_its_own_count(error: Exception) -> None:
+    first = judge_consignment(error, CONSIGNMENT, NOW, SETTINGS)
+    assert not first.dead
+    assert first.not_before is not None
+    assert first.not_before > NOW
+    last = replace(CONSIGNMENT, attempts=SETTINGS.max_send_attempts - 1)
+    assert judge_consignment(error, last, NOW, SETTINGS) == ConsignmentVerdict(dead=True)
+
+
+@pytest.mark.parametrize(
+    ("error", "defect"),
+    [(SettingsInvalid("gone"), False), (DeliveryUncommitted("silent"), False), (ZeroDivisionError(), True)],
+)
+def test_what_waiting_does_not_mend_ends_the_consignment_at_once(error: Exception, defect: bool) -> None:
+    assert judge_consignment(error, CONSIGNMENT, NOW, SETTINGS) == ConsignmentVerdict(dead=True, defect=defect)

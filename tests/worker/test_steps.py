@@ -21,7 +21,7 @@ def _runner(node: Node, clock: Clock, worker: str = "worker-1") -> StepRunner:
 
 
 def test_the_steps_follow_each_other_and_end() -> None:
-    assert [next_step(step) for step in Step] == [Step.FUSE, Step.SEND, None]
+    assert [next_step(step) for step in Step] == [Step.FUSE, Step.SEND, None, None]
 
 
 def test_a_job_goes_from_queued_to_stored_and_its_slices_are_in_the_pacs(tmp_path: Path) -> None:
@@ -162,12 +162,13 @@ def test_a_worker_whose_lease_was_taken_over_keeps_nothing(tmp_path: Path, monke
     quick = _runner(node, clock, "worker-2")
     do_the_work = StepRunner._prepare
 
-    def dawdle(runner: StepRunner, *claimed: object) -> None:
-        do_the_work(runner, *claimed)  # type: ignore[arg-type]
+    def dawdle(runner: StepRunner, *claimed: object) -> object:
+        outlook = do_the_work(runner, *claimed)  # type: ignore[arg-type]
         if runner is slow:
             clock.advance(3600)
             node.ledger.release_expired(clock())
             assert quick.run_step(Step.PREPARE, job.id) is not None
+        return outlook
 
     monkeypatch.setattr(StepRunner, "_prepare", dawdle)
     ended = slow.run_step(Step.PREPARE, job.id)

@@ -1,0 +1,139 @@
+"""The functional series on the grid of the MRI, with its values, so that a viewer can fuse for itself (middle).
+
+PET becomes PET Image Storage, one instance per slice; SPECT one multi-frame Nuclear Medicine image (docs/adr/0010).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset
+from pydicom.sr.codedict import codes
+from pydicom.uid import NuclearMedicineImageStorage, PositronEmissionTomographyImageStorage
+from pydicom.valuerep import format_number_as_ds
+
+from fusionnode.capture.describe import NOT_DIAGNOSTIC, describe_resampling
+from fusionnode.capture.inherit import copy_valid, inherit_body_part, inherit_patient_and_study, read_text
+from fusionnode.capture.references import make_code
+from fusionnode.capture.request import CaptureRequest
+from fusionnode.capture.safety import tell_safety
+from fusionnode.capture.stamp import is_timezone_offset, stamp_equipment, stamp_moment
+from fusionnode.domain.volume import SourceFrame, Voxels
+from fusionnode.errors import CaptureInvalid
+
+ON_MRI_GRID = "ON_MRI_GRID"
+"""The last value of Image Type, by which such an object is told from what a scanner made."""
+
+SUPPORTED = (PositronEmissionTomographyImageStorage, NuclearMedicineImageStorage)
+_STUDY_OF_THE_SCAN = ("PatientWeight", "PatientSize", "PatientAge")
+
+
+def find_functional(request: CaptureRequest) -> tuple[Dataset, Voxels]:
+    """Return the header that speaks for the functional series, and its values on the grid in the window's unit.
+
+    Raises:
+        CaptureInvalid: it is neither classic PET nor SPECT, so that its description cannot be carried over.
+        ValueError: the values were not kept: a defect of the caller.
+    """
+    head, uptake = request.moving_head, request.prepared.uptake
+    if head is None or uptake is None:
+        raise ValueError("a resampled series needs the functional series and its values")
+    require_offered(request.prepared.moving_sources[0])
+    return head, uptake
+
+
+def require_offered(source: SourceFrame) -> None:
+    """Refuse to resample what is neither classic PET nor SPECT: its description cannot be carried over.
+
+    Raises:
+        CaptureInvalid: it is something else.
+    """
+    if source.sop_class_uid not in SUPPORTED:
+        raise CaptureInvalid(
+            "A resampled series is offered of classic PET and of SPECT only.",
+            remedy="Send the classic PET series, or take `output.resampled` out of the pipeline.",
+            attribute="SOPClassUID",
+            expected=[uid.name for uid in SUPPORTED],
+            found=source.sop_class_uid,
+            sop_instance_uid=source.sop_instance_uid,
+        )
+
+
+def describe_series_of(request: CaptureRequest, functional: Dataset, name: str) -> Dataset:
+    """Return what every resampled object carries: patient, study and place of the MRI, moments of the functional scan.
+
+    What SUV is computed from is the functional scan's: weight, size, and a Series Date and Time to which the values
+    are decay-corrected (PS3.3 C.8.9.1). Where the series is dated after its first acquisition, as by reconstruction,
+    the acquisition is the moment; so readers that look no further than to the series compute the same.
+    """
+    ds = Dataset()
+    inherit_patient_and_study(ds, request.head)
+    for keyword in _STUDY_OF_THE_SCAN:
+        ds.pop(keyword, None)
+        copy_valid(ds, functional, keyword)
+    ds.pop("TimezoneOffsetFromUTC", None)
+    if is_timezone_offset(read_text(functional, "TimezoneOffsetFromUTC")):
+        copy_valid(ds, functional, "TimezoneOffsetFromUTC")
+    stamp_equipment(ds, request.software_version)
+    stamp_moment(ds, request.moment_of(functional))
+    _date_series(ds, request)
+    ds.Modality = read_text(functional, "Modality")
+    ds.SeriesInstanceUID = request.identity.resampled_series_uid
+    ds.SeriesNumber = request.pipeline.output.series_number + 2
+    ds.SeriesDescription = f"{name} resampled onto the MRI, {NOT_DIAGNOSTIC}"
+    ds.DerivationDescription = describe_resampling(
+        request.prepared, request.pipeline.identifier, request.software_version
+    )
+    ds.DerivationCodeSequence = [make_code(codes.DCM.SpatialResampling)]
+    inherit_body_part(ds, request.head)
+    tell_safety(ds, request)
+    return ds
+
+
+def choose_slope(values: Voxels, full_scale: int) -> str:
+    """Return the Rescale Slope (DS) with which the largest magnitude of ``values`` is stored as ``full_scale``."""
+    peak = float(max(values.max(), -values.min(), 0.0))
+    if peak == 0:
+        return "1"
+    # Ten digits, rounded up: the peak must not be stored as more than there is room for.
+    slope = peak / full_scale * (1 + 1e-9)
+    return format_number_as_ds(float(f"{slope:.9e}"))
+
+
+def store_values(values: Voxels, slope: float, dtype: np.dtype[np.integer]) -> NDArray[np.integer]:
+    """Return the stored values of ``values`` [..., row, column]: each is off by half of ``slope`` at most."""
+    limits = np.iinfo(dtype)
+    return np.clip(np.rint(values.astype(np.float64) / slope), limits.min, limits.max).astype(dtype)
+
+
+def fill_pixels(ds: Dataset, stored: NDArray[np.integer]) -> None:
+    """Fill the Image Pixel module with ``stored`` [..., row, column] of 16 bits, signed or not, little endian."""
+    ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
+    ds.Rows, ds.Columns = stored.shape[-2:]
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit = 16, 16, 15
+    ds.PixelRepresentation = int(stored.dtype.kind == "i")
+    ds.add_new("PixelData", "OW", np.ascontiguousarray(stored).astype(stored.dtype.newbyteorder("<")).tobytes())
+
+
+def fill_window(ds: Dataset, request: CaptureRequest) -> None:
+    """Fill Window Center and Width (PS3.3 C.11.2.1.2) with the window of the fused pictures, in the object's unit."""
+    window, scale = request.prepared.moving_window, request.prepared.moving_scale
+    low, high = window.low / scale, window.high / scale
+    ds.WindowCenter, ds.WindowWidth = (format_number_as_ds(value) for value in ((low + high) / 2, high - low))
+
+
+def _date_series(ds: Dataset, request: CaptureRequest) -> None:
+    series = _list_moments(request.moving_headers[:1], "Series")
+    begun = min([*series, *_list_moments(request.moving_headers, "Acquisition")], default=None)
+    if begun is not None:
+        ds.SeriesDate, ds.SeriesTime = begun
+
+
+def _list_moments(headers: Sequence[Dataset], which: str) -> list[tuple[str, str]]:
+    """Date and time of each header that states both validly; as texts they sort as the moments they are."""
+    moments = []
+    for header in headers:
+        checked = Dataset()
+        if copy_valid(checked, header, f"{which}Date") and copy_valid(checked, header, f"{which}Time"):
+            moments.append((read_text(checked, f"{which}Date"), read_text(checked, f"{which}Time")))
+    return moments

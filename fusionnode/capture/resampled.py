@@ -1,0 +1,22 @@
+"""The functional series on the grid of the MRI: which kind of object it becomes (middle; docs/adr/0010)."""
+
+from pydicom import Dataset
+from pydicom.uid import NuclearMedicineImageStorage
+
+from fusionnode.capture.functional import find_functional
+from fusionnode.capture.request import CaptureRequest
+from fusionnode.capture.resampled_nm import build_resampled_nm
+from fusionnode.capture.resampled_pet import build_resampled_pet
+
+
+def build_resampled(request: CaptureRequest) -> list[Dataset]:
+    """Return the functional series on the grid of the MRI: PET as one image per slice, SPECT as one of many frames.
+
+    Raises:
+        CaptureInvalid: the functional series is neither classic PET nor SPECT, or the MRI identifies its patient or
+            study in a way that cannot be carried over.
+    """
+    functional, _ = find_functional(request)
+    if functional.SOPClassUID == NuclearMedicineImageStorage:
+        return [build_resampled_nm(request)]
+    return build_resampled_pet(request)

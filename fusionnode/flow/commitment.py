@@ -1,0 +1,72 @@
+"""Storage commitment (PS3.4 annex J): what is asked, what is reported, and how reports reach the ledger."""
+
+import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from pydicom import Dataset
+from pydicom.uid import UID
+
+from fusionnode.domain.uids import parse_uid
+from fusionnode.errors import DatasetUnreadable, UidMalformed
+from fusionnode.flow.ports import CommitmentReport, Delivery, Ledger, ReportFate, Reports
+
+logger = logging.getLogger(__name__)
+
+
+def build_request(transaction_uid: str, deliveries: Sequence[Delivery]) -> Dataset:
+    """Return the Action Information that asks for these instances (PS3.4 table J.3-1)."""
+    ds = Dataset()
+    ds.TransactionUID = UID(transaction_uid)
+    ds.ReferencedSOPSequence = [_refer(one) for one in deliveries]
+    return ds
+
+
+def read_report(information: Dataset) -> CommitmentReport:
+    """Return what an Event Information says (PS3.4 table J.3-3).
+
+    Raises:
+        DatasetUnreadable: it names no transaction, or an item of it no instance.
+    """
+    try:
+        return CommitmentReport(
+            transaction_uid=parse_uid(str(information.TransactionUID)),
+            committed=frozenset(_read_uid(item) for item in information.get("ReferencedSOPSequence") or ()),
+            lost={
+                _read_uid(item): int(item.get("FailureReason") or 0)
+                for item in information.get("FailedSOPSequence") or ()
+            },
+        )
+    except (AttributeError, TypeError, ValueError, UidMalformed) as problem:
+        raise DatasetUnreadable("A storage commitment report lacks a UID, or one of them is none.") from problem
+
+
+def collect_reports(ledger: Ledger, reports: Reports, now: datetime, again: Callable[[int], datetime]) -> int:
+    """Enter every waiting report; return how many were entered. One whose job a worker holds is left for later.
+
+    ``again`` gives, from the number of requests so far, when what a destination lost is sent again.
+
+    Raises:
+        LedgerUnavailable: the others are still where they were.
+    """
+    entered = 0
+    for name, report in reports.list_reports():
+        fate = ledger.record_report(report, now, again)
+        if fate is ReportFate.BUSY:
+            continue
+        if fate is ReportFate.UNKNOWN:
+            logger.warning("a commitment report on a transaction that nobody waits for: %s", report.transaction_uid)
+        entered += fate is ReportFate.ENTERED
+        reports.discard_report(name)
+    return entered
+
+
+def _refer(delivery: Delivery) -> Dataset:
+    item = Dataset()
+    item.ReferencedSOPClassUID = UID(delivery.sop_class_uid)
+    item.ReferencedSOPInstanceUID = UID(delivery.sop_instance_uid)
+    return item
+
+
+def _read_uid(item: Dataset) -> str:
+    return parse_uid(str(item.ReferencedSOPInstanceUID))

@@ -1,0 +1,1 @@
+"""Asking an archive for studies: what it has, and a copy of it, checked for completeness (edge)."""

@@ -1,0 +1,216 @@
+"""An archive that speaks DIMSE: C-FIND, and C-GET or C-MOVE, in the Study Root model (PS3.4 annex C) (edge)."""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from io import BytesIO
+from typing import TypeVar, cast
+
+from pydicom import Dataset, uid
+from pydicom.uid import UID
+from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.events import EVT_C_STORE, Event
+from pynetdicom.presentation import PresentationContext, build_context, build_role
+
+from fusionnode.errors import Refused, SettingsInvalid, SpoolFull
+from fusionnode.retrieval.archive import Inbox, Received
+from fusionnode.retrieval.association import PENDING, Patience, Peer, Roles, associate, require_status
+from fusionnode.retrieval.findings import (
+    FoundInstance,
+    FoundSeries,
+    FoundStudy,
+    fits,
+    read_instance,
+    read_series,
+    read_study,
+    unite_studies,
+)
+from fusionnode.retrieval.keys import Keys, list_study_keys, make_identifier, make_instance_keys, make_series_keys
+from fusionnode.retrieval.wishes import Wish
+
+logger = logging.getLogger(__name__)
+
+_FIND = UID("1.2.840.10008.5.1.4.1.2.2.1")
+_MOVE = UID("1.2.840.10008.5.1.4.1.2.2.2")
+_GET = UID("1.2.840.10008.5.1.4.1.2.2.3")
+_PLAIN = [uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian]
+_SYNTAXES = (
+    *_PLAIN,
+    uid.ExplicitVRBigEndian,
+    uid.DeflatedExplicitVRLittleEndian,
+    *uid.JPEGTransferSyntaxes,
+    *uid.JPEGLSTransferSyntaxes,
+    *uid.JPEG2000TransferSyntaxes,
+    *uid.RLETransferSyntaxes,
+)
+_CLASSES: dict[str, tuple[UID, ...]] = {
+    "MR": (uid.MRImageStorage, uid.EnhancedMRImageStorage, uid.LegacyConvertedEnhancedMRImageStorage),
+    "PT": (
+        uid.PositronEmissionTomographyImageStorage,
+        uid.EnhancedPETImageStorage,
+        uid.LegacyConvertedEnhancedPETImageStorage,
+    ),
+    "NM": (uid.NuclearMedicineImageStorage,),
+}
+_MAX_CONTEXTS = 128
+_UIDS_AT_ONCE = 200
+_UNKNOWN_DESTINATION = 0xA801
+
+Value = TypeVar("Value")
+
+
+class Method(StrEnum):
+    """How instances travel: over our association, or over one that the archive opens to our listener."""
+
+    GET = "get"
+    MOVE = "move"
+
+
+@dataclass(frozen=True)
+class DimseArchive:
+    """Asks over one association per question; fulfils `fusionnode.retrieval.archive.Archive`.
+
+    Attributes:
+        move_to: for C-MOVE: the AE title under which the archive knows the listener that feeds the inbox.
+    """
+
+    peer: Peer
+    method: Method = Method.GET
+    move_to: str = ""
+    patience: Patience = field(default_factory=Patience)
+
+    @property
+    def name(self) -> str:
+        """The archive's name in the site file."""
+        return self.peer.name
+
+    def find_studies(self, wish: Wish) -> list[FoundStudy]:
+        """Return the studies that fit the wish, each once.
+
+        Raises:
+            ArchiveUnreachable: no association could be had, or the query ended with a failure.
+        """
+        found = [study for keys in list_study_keys(wish) for study in self._find("STUDY", keys, read_study)]
+        return unite_studies(study for study in found if fits(wish, study))
+
+    def find_series(self, study_instance_uid: str) -> list[FoundSeries]:
+        """Return the series of a study; raises as `find_studies` does."""
+        keys = make_series_keys(study_instance_uid)
+        return list(dict.fromkeys(self._find("SERIES", keys, lambda one: read_series(one, study_instance_uid))))
+
+    def find_instances(self, series: FoundSeries) -> list[FoundInstance]:
+        """Return the instances of a series; raises as `find_studies` does."""
+        uid_of_series = series.series_instance_uid
+        found = self._find("IMAGE", make_instance_keys(series), lambda one: read_instance(one, uid_of_series))
+        return list({one.sop_instance_uid: one for one in found}.values())
+
+    def fetch(self, series: FoundSeries, part: Sequence[FoundInstance], inbox: Inbox, *, whole: bool) -> int:
+        """Bring ``part`` of a series, or all of it, into the inbox; returns how many instances came.
+
+        Raises:
+            ArchiveUnreachable: no association could be had, or it broke.
+            SettingsInvalid: the archive does not know where to move to.
+            SpoolFull: there is no room.
+        """
+        if whole:
+            keys = {"StudyInstanceUID": series.study_instance_uid, "SeriesInstanceUID": series.series_instance_uid}
+            return self._bring(make_identifier("SERIES", keys), _list_classes(series, part), inbox)
+        came = 0
+        for start in range(0, len(part), _UIDS_AT_ONCE):
+            chunk = part[start : start + _UIDS_AT_ONCE]
+            came += self._bring(_name_instances(series, chunk), _list_classes(series, chunk), inbox)
+        return came
+
+    def _find(self, level: str, keys: Keys, read: Callable[[Dataset], Value | None]) -> list[Value]:
+        found: list[Value] = []
+        with associate(self.peer, [build_context(_FIND, list(_PLAIN))], self.patience) as assoc:
+            for status, answer in assoc.send_c_find(make_identifier(level, keys), _FIND):
+                code = require_status(self.peer, status, f"C-FIND at {level} level")
+                if code not in PENDING and code != 0:
+                    raise self.peer.describe_trouble(f"C-FIND at {level} level ended with status {code:04X}")
+                value = read(answer) if answer is not None else None
+                found += [] if value is None else [value]
+        return found
+
+    def _bring(self, identifier: Dataset, classes: Sequence[UID], inbox: Inbox) -> int:
+        if self.method is Method.MOVE:
+            with associate(self.peer, [build_context(_MOVE, list(_PLAIN))], self.patience) as assoc:
+                return self._follow(assoc.send_c_move(identifier, self.move_to, _MOVE), "C-MOVE")
+        reception = _Reception(inbox, self.peer.ae_title)
+        roles = Roles([build_role(one, scp_role=True) for one in classes], [(EVT_C_STORE, reception.answer_store)])
+        contexts = [build_context(_GET, list(_PLAIN)), *_offer(classes)]
+        with associate(self.peer, contexts, self.patience, roles) as assoc:
+            self._follow(assoc.send_c_get(identifier, _GET), "C-GET")
+        reception.require_room()
+        return reception.kept
+
+    def _follow(self, answers: Iterator[tuple[Dataset, Dataset | None]], what: str) -> int:
+        """Hear all answers; return how many sub-operations were completed. One that failed is found missing later."""
+        completed = 0
+        for status, _ in answers:
+            code = require_status(self.peer, status, what)
+            completed = max(completed, int(status.get("NumberOfCompletedSuboperations") or 0))
+            if code == _UNKNOWN_DESTINATION:
+                raise SettingsInvalid(
+                    f"Archive {self.name} does not know the AE title {self.move_to!r} that it is to send to.",
+                    remedy='Enter it there with this node\'s host and port, or set `retrieve = "get"`.',
+                )
+            if code not in PENDING and code != 0:
+                logger.warning("archive %s: %s ended with status %04X", self.name, what, code)
+        return completed
+
+
+@dataclass
+class _Reception:
+    """Takes the instances of one C-GET, and remembers why the last one could not be kept."""
+
+    inbox: Inbox
+    sender: str
+    kept: int = 0
+    full: SpoolFull | None = None
+
+    def answer_store(self, event: Event) -> int:
+        """Answer Success if and only if the instance is durable (statuses of PS3.4 B.2.3)."""
+        request = cast("C_STORE", event.request)
+        dataset = request.DataSet or BytesIO()
+        dataset.seek(0)
+        uids = str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID)
+        try:
+            self.inbox.keep(Received(*uids, str(event.context.transfer_syntax), self.sender, dataset))
+        except SpoolFull as full:
+            self.full = full
+            return 0xA700
+        except Refused as refusal:
+            logger.warning("an instance that was fetched cannot be kept: %s", refusal)
+            return 0xC000
+        self.kept += 1
+        return 0x0000
+
+    def require_room(self) -> None:
+        if self.full is not None:
+            raise self.full
+
+
+def _name_instances(series: FoundSeries, part: Sequence[FoundInstance]) -> Dataset:
+    identifier = make_identifier("IMAGE", {"StudyInstanceUID": series.study_instance_uid})
+    identifier.SeriesInstanceUID = series.series_instance_uid
+    identifier.SOPInstanceUID = [one.sop_instance_uid for one in part]
+    return identifier
+
+
+def _list_classes(series: FoundSeries, part: Sequence[FoundInstance]) -> list[UID]:
+    """Return the storage classes that may come: those known, else those of the modality, else all of the modalities."""
+    known = sorted({one.sop_class_uid for one in part if one.sop_class_uid})
+    if known and all(one.sop_class_uid for one in part):
+        return [UID(one) for one in known]
+    everything = tuple(one for classes in _CLASSES.values() for one in classes)
+    return list(_CLASSES.get(series.modality, everything))
+
+
+def _offer(classes: Sequence[UID]) -> list[PresentationContext]:
+    """One context per class and syntax, so that each instance can come as it is stored, as far as there is room."""
+    single = [build_context(one, syntax) for one in classes for syntax in _SYNTAXES]
+    if len(single) < _MAX_CONTEXTS:
+        return single
+    return [build_context(one, list(_SYNTAXES)) for one in classes[: _MAX_CONTEXTS - 1]]

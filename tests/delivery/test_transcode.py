@@ -1,0 +1,50 @@
+"""Decoding on the way changes the encoding and nothing else."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom import dcmread
+from pydicom.encaps import encapsulate
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    RLELossless,
+)
+
+from fusionnode.delivery.transcode import read_plain
+from fusionnode.errors import CaptureInvalid
+from tests.support.datasets import Layout, make_mr_series
+from tests.support.files import write_series
+
+LAYOUT = Layout(slices=1, rows=64, columns=64)
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless, JPEGLSLossless, DeflatedExplicitVRLittleEndian])
+def test_values_and_identity_survive(tmp_path: Path, syntax: str) -> None:
+    original, packed = make_mr_series(LAYOUT)[0], make_mr_series(LAYOUT)[0]
+    if syntax == DeflatedExplicitVRLittleEndian:
+        packed.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
+    else:
+        packed.compress(syntax, generate_instance_uid=False)
+    [path] = write_series(tmp_path, [packed])
+    before = path.read_bytes()
+    plain = read_plain(path)
+    assert plain.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
+    assert np.array_equal(plain.pixel_array, original.pixel_array)
+    changed = {elem.keyword for elem in original if elem.keyword != "PixelData" and plain[elem.tag].value != elem.value}
+    assert changed == set()
+    assert path.read_bytes() == before
+    plain.save_as(tmp_path / "plain.dcm", enforce_file_format=True)
+    assert dcmread(tmp_path / "plain.dcm").SOPInstanceUID == original.SOPInstanceUID
+
+
+def test_frames_that_cannot_be_decoded_are_refused_by_name(tmp_path: Path) -> None:
+    packed = make_mr_series(LAYOUT)[0]
+    packed.compress(RLELossless, generate_instance_uid=False)
+    packed.PixelData = encapsulate([b"\x00" * 64])
+    [path] = write_series(tmp_path, [packed])
+    with pytest.raises(CaptureInvalid, match="cannot be decoded"):
+        read_plain(path)

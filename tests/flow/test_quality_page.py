@@ -1,0 +1,63 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fusionnode.capture.page import SIZE
+from fusionnode.domain.images import FusedStack, PreparedPair
+from fusionnode.flow.quality_page import draw_page, find_hottest
+from fusionnode.pipeline.schema import Pipeline, Sheet
+from tests.support.captures import make_job, make_pipeline
+from tests.support.pairs import make_prepared_pair
+
+FUSED = FusedStack(np.zeros((12, 32, 24, 3), np.uint8), "laplacian@1.0")
+
+
+def ask(sheet: Sheet) -> Pipeline:
+    pipeline = make_pipeline()
+    return pipeline.model_copy(update={"output": pipeline.output.model_copy(update={"sheet": sheet})})
+
+
+def heat(*places: tuple[int, int, int]) -> PreparedPair:
+    prepared = make_prepared_pair()
+    moving = np.zeros_like(prepared.moving)
+    for place in places:
+        moving[place] = 0.8
+    return replace(prepared, moving=moving)
+
+
+def test_no_page_is_drawn_unless_asked_for() -> None:
+    assert draw_page(make_job(), ask(Sheet.NONE), make_prepared_pair(), FUSED) is None
+
+
+@pytest.mark.parametrize("sheet", [Sheet.PDF, Sheet.IMAGE])
+def test_the_page_is_the_same_every_time_and_for_both_forms(sheet: Sheet) -> None:
+    page = draw_page(make_job(), ask(sheet), make_prepared_pair(), FUSED)
+    assert page is not None
+    assert page.shape == (SIZE[1], SIZE[0], 3)
+    np.testing.assert_array_equal(page, draw_page(make_job(), ask(Sheet.IMAGE), make_prepared_pair(), FUSED))
+
+
+def test_planes_run_through_the_hottest_spot() -> None:
+    assert find_hottest(heat((2, 30, 5))) == (2, 30, 5)
+
+
+def test_of_many_hottest_voxels_it_is_one_of_them_in_their_midst() -> None:
+    places = [(2, row, column) for row in range(10, 21) for column in range(4, 15)]
+    assert find_hottest(heat(*places)) == (2, 15, 9)
+    assert find_hottest(heat((0, 0, 0), (11, 31, 23))) in {(0, 0, 0), (11, 31, 23)}
+
+
+def test_without_uptake_they_run_through_the_middle() -> None:
+    assert find_hottest(heat()) == (6, 16, 12)
+
+
+def test_the_hot_spot_is_seen_in_every_plane() -> None:
+    prepared = replace(heat((2, 30, 5)), fixed=np.zeros((12, 32, 24), np.float32))
+    page, cold = (draw_page(make_job(), ask(Sheet.IMAGE), pair, FUSED) for pair in (prepared, heat()))
+    assert page is not None
+    assert cold is not None
+    # The outline, the last of the pictures of a row, is green.
+    green = ((page[..., 1] > 200) & (page[..., 0] < 60)).any(axis=1)
+    assert np.count_nonzero(np.diff(np.flatnonzero(green)) > 50) == 2
+    assert not ((cold[..., 1] > 200) & (cold[..., 0] < 60)).any()

@@ -1,0 +1,83 @@
+"""QIDO-RS page by page and WADO-RS byte by byte, from servers that do not all follow the Standard."""
+
+from pathlib import Path
+
+import pytest
+from pydicom import Dataset
+
+from fusionnode.errors import ArchiveUnreachable
+from fusionnode.intake.spool import Spool
+from fusionnode.retrieval.dicomweb import WebArchive
+from fusionnode.retrieval.wishes import Wish
+from fusionnode.settings import TlsSettings
+from fusionnode.wiring import build_tls
+from tests.support.archives import WebPeer, make_inbox, make_server_tls, running_web_peer
+from tests.support.certificates import make_authority
+from tests.support.datasets import Identity, Layout, make_mr_series
+from tests.support.pacs import find_free_port
+
+SMALL = Layout(slices=7, rows=8, columns=8)
+
+
+def _make(patient_id: str) -> list[Dataset]:
+    return make_mr_series(SMALL, Identity(patient_id))
+
+
+@pytest.mark.parametrize("page", [1, 3, 7, 1000])
+def test_answers_are_asked_for_until_there_are_no_more(page: int) -> None:
+    datasets = _make("A")
+    with running_web_peer(WebPeer(datasets, page=page)) as peer:
+        archive = WebArchive("web", peer.url)
+        [series] = archive.find_series(datasets[0].StudyInstanceUID)
+        found = archive.find_instances(series)
+    assert {one.sop_instance_uid for one in found} == {ds.SOPInstanceUID for ds in datasets}
+    assert len(found) == 7
+
+
+def test_a_server_that_heeds_no_offset_does_not_keep_us_for_ever() -> None:
+    datasets = _make("A")
+    with running_web_peer(WebPeer(datasets, page=3, heeds_offset=False)) as peer:
+        archive = WebArchive("web", peer.url)
+        [series] = archive.find_series(datasets[0].StudyInstanceUID)
+        assert len(archive.find_instances(series)) == 3
+        assert len(peer.requests) < 10
+
+
+def test_a_study_is_found_by_its_patient_and_no_other(tmp_path: Path) -> None:
+    with running_web_peer(WebPeer([*_make("A"), *_make("B")])) as peer:
+        archive = WebArchive("web", peer.url)
+        [study] = archive.find_studies(Wish("A"))
+        assert study.patient.patient_id == "A"
+        [series] = archive.find_series(study.study_instance_uid)
+        spool = Spool(tmp_path, reserve_bytes=0)
+        inbox = make_inbox(spool)
+        instances = archive.find_instances(series)
+        assert archive.fetch(series, instances[:2], inbox, whole=False) == 2
+        assert archive.fetch(series, instances, inbox, whole=True) == 7
+    assert len(list(spool.list_arrivals())) == 7
+
+
+@pytest.mark.parametrize("status", [401, 404, 500, 503])
+def test_an_error_is_told_by_its_status_and_quotes_nobody(status: int) -> None:
+    with running_web_peer(WebPeer(_make("A"), status=status)) as peer:
+        with pytest.raises(ArchiveUnreachable, match=str(status)) as caught:
+            WebArchive("web", peer.url).find_studies(Wish("MEIER"))
+        assert "MEIER" not in str(caught.value)
+        assert "Example" not in str(caught.value)
+        assert len(peer.requests) == 1
+
+
+def test_nobody_there_is_told() -> None:
+    with pytest.raises(ArchiveUnreachable, match="ConnectionError"):
+        WebArchive("web", f"http://127.0.0.1:{find_free_port()}").find_studies(Wish("A"))
+
+
+def test_a_secured_server_is_asked_only_where_its_authority_is_trusted(tmp_path: Path) -> None:
+    authority, stranger = make_authority(tmp_path / "a"), make_authority(tmp_path / "b")
+    tls = make_server_tls(authority.issue("server"))
+    with running_web_peer(WebPeer(_make("A")), tls) as peer:
+        trusting = WebArchive("web", peer.url, build_tls(TlsSettings(ca=authority.own.certificate)))
+        assert len(trusting.find_studies(Wish("A"))) == 1
+        wary = WebArchive("web", peer.url, build_tls(TlsSettings(ca=stranger.own.certificate)))
+        with pytest.raises(ArchiveUnreachable, match="SSLError"):
+            wary.find_studies(Wish("A"))
