@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PEERS := $(VENV)/peers
 
-.PHONY: demo test check lint types layers bench bench-memory bench-registration calibrate-registration services samples verdicts clean
+.PHONY: demo test check lint types layers bench bench-memory bench-registration calibrate-registration services samples verdicts conformance clean
 
 demo: $(STAMP)
 	$(BIN)/fusionnode demo --out demo-out
@@ -63,6 +63,10 @@ samples: $(STAMP)
 verdicts: $(STAMP)
 	$(BIN)/python -m tests.support.verdicts
 	$(BIN)/python -m pytest tests/dicom_samples/test_edge_cases.py tests/system/test_every_input.py
+
+# The tables of the conformance statement, from the code; a test fails where they lag behind.
+conformance: $(STAMP)
+	$(BIN)/python -m tests.support.conformance
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fusionnode needs Python 3.11 or newer")'

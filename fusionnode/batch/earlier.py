@@ -8,8 +8,8 @@ from pydicom import Dataset
 
 from fusionnode.batch.request import Existing
 from fusionnode.capture.identity import FusedIdentity
-from fusionnode.capture.stamp import MANUFACTURER
 from fusionnode.domain.pair import Pair
+from fusionnode.domain.terms import MANUFACTURER
 from fusionnode.flow.sweep import PairJudgement
 
 RESULT_MODALITY = "OT"

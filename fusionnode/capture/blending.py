@@ -20,8 +20,9 @@ from fusionnode.capture.inherit import read_text
 from fusionnode.capture.references import InstanceReference, list_references
 from fusionnode.capture.request import CaptureRequest
 from fusionnode.capture.sources import list_registrations
-from fusionnode.capture.stamp import MANUFACTURER, format_date, format_time
+from fusionnode.capture.stamp import format_date, format_time
 from fusionnode.domain.images import Window
+from fusionnode.domain.terms import MANUFACTURER
 from fusionnode.domain.volume import SourceFrame
 from fusionnode.pipeline.palettes import WELL_KNOWN_UIDS, palette_table
 from fusionnode.pipeline.schema import OutputGrid

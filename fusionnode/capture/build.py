@@ -23,7 +23,6 @@ from fusionnode.capture.request import CaptureRequest
 from fusionnode.capture.safety import tell_safety
 from fusionnode.capture.sources import SourceReach, measure_sources, refer_to_sources
 from fusionnode.capture.stamp import (
-    MANUFACTURER,
     format_date,
     format_time,
     make_file_meta,
@@ -31,6 +30,7 @@ from fusionnode.capture.stamp import (
     stamp_moment,
 )
 from fusionnode.domain.images import RgbStack
+from fusionnode.domain.terms import MANUFACTURER
 
 __all__ = ["CaptureRequest", "build_captures", "build_template", "comment_on"]
 

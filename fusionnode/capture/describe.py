@@ -47,12 +47,19 @@ def describe_derivation(prepared: PreparedPair, model: str, pipeline: Pipeline, 
     return _shorten(_write_plainly(" ".join(sentences)), _SHORT_TEXT)
 
 
-def describe_resampling(prepared: PreparedPair, pipeline: str, software_version: str) -> str:
-    """Return a Derivation Description of the functional series on the grid of the MRI, as `describe_derivation`."""
+def describe_resampling(prepared: PreparedPair, pipeline: Pipeline, software_version: str) -> str:
+    """Return a Derivation Description of the functional series on the grid of the pictures, as `describe_derivation`.
+
+    The smoothing is that of `resample_onto`, which happens axis by axis.
+    """
+    grid = "the MRI grid"
+    if pipeline.output.grid is OutputGrid.ISOTROPIC:
+        grid = f"cubes of {prepared.grid.spacing_mm[0]:.3g} mm along the axes of the MRI"
     sentences = (
-        "Functional series resampled linearly onto the MRI grid; 0 where it has no voxels.",
+        f"Functional series resampled linearly onto {grid}, smoothed first where its voxels are finer;"
+        " 0 where it has no voxels.",
         describe_motion(prepared),
-        f"Pipeline {pipeline}.",
+        f"Pipeline {pipeline.identifier}.",
         f"Software fusionnode {software_version}.",
     )
     return _shorten(_write_plainly(" ".join(sentences)), _SHORT_TEXT)
@@ -61,7 +68,7 @@ def describe_resampling(prepared: PreparedPair, pipeline: str, software_version:
 def describe_resampled(job: Job, prepared: PreparedPair, slice_index: int | None) -> str:
     """Return Image Comments of one slice of the resampled series, or of all of them where ``slice_index`` is None."""
     sentences = [
-        f"Resampled onto the grid of an MRI, {NOT_DIAGNOSTIC}. Values keep their unit; each is interpolated from its"
+        f"Resampled onto an MRI, {NOT_DIAGNOSTIC}. Values keep their unit; each is interpolated from its"
         " neighbours, so that maxima of small lesions may be lower than in the source series.",
         _describe_coverage(prepared, slice_index),
         _describe_superseded(job),
@@ -131,6 +138,12 @@ def describe_ends(window: Window) -> tuple[str, str]:
     return _round_value(window.low), f"{_round_value(window.high)} {window.unit}"
 
 
+def spell_share(share: float) -> str:
+    """Return a share in per cent; 0 and 100 mean that it is so exactly."""
+    percent = round(100 * share) if share in (0.0, 1.0) else min(99, max(1, round(100 * share)))
+    return f"{percent} %"
+
+
 def _round_value(value: float) -> str:
     """Three digits, and never an exponent for a count."""
     return f"{value:.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.3g}"
@@ -150,7 +163,7 @@ def _describe_coverage(prepared: PreparedPair, slice_index: int | None) -> str:
     if share == 0:
         return f"The functional series does not reach this {what}: what is seen here is MRI alone."
     if share < 1:
-        return f"The functional series covers {min(99, max(1, round(100 * share)))} % of this {what}."
+        return f"The functional series covers {spell_share(share)} of this {what}."
     return ""
 
 

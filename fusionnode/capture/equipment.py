@@ -9,7 +9,8 @@ from fusionnode.capture.identity import derive_device_uid
 from fusionnode.capture.inherit import copy_valid, read_text
 from fusionnode.capture.references import make_code
 from fusionnode.capture.request import CaptureRequest
-from fusionnode.capture.stamp import MANUFACTURER, format_date, format_time, is_timezone_offset
+from fusionnode.capture.stamp import format_date, format_time, is_timezone_offset
+from fusionnode.domain.terms import MANUFACTURER
 
 _SCANNER_ATTRIBUTES = (
     "ManufacturerModelName",

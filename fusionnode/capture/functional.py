@@ -19,12 +19,8 @@ from fusionnode.capture.request import CaptureRequest
 from fusionnode.capture.safety import tell_safety
 from fusionnode.capture.stamp import is_timezone_offset, stamp_equipment, stamp_moment
 from fusionnode.domain.volume import SourceFrame, Voxels
-from fusionnode.errors import CaptureInvalid
 
-ON_MRI_GRID = "ON_MRI_GRID"
-"""The last value of Image Type, by which such an object is told from what a scanner made."""
-
-SUPPORTED = (PositronEmissionTomographyImageStorage, NuclearMedicineImageStorage)
+_OFFERED = (PositronEmissionTomographyImageStorage, NuclearMedicineImageStorage)
 _STUDY_OF_THE_SCAN = ("PatientWeight", "PatientSize", "PatientAge")
 
 
@@ -32,31 +28,20 @@ def find_functional(request: CaptureRequest) -> tuple[Dataset, Voxels]:
     """Return the header that speaks for the functional series, and its values on the grid in the window's unit.
 
     Raises:
-        CaptureInvalid: it is neither classic PET nor SPECT, so that its description cannot be carried over.
         ValueError: the values were not kept: a defect of the caller.
     """
     head, uptake = request.moving_head, request.prepared.uptake
     if head is None or uptake is None:
         raise ValueError("a resampled series needs the functional series and its values")
-    require_offered(request.prepared.moving_sources[0])
     return head, uptake
 
 
-def require_offered(source: SourceFrame) -> None:
-    """Refuse to resample what is neither classic PET nor SPECT: its description cannot be carried over.
+def is_offered(source: SourceFrame) -> bool:
+    """Whether a series of such images can be written on the grid of the MRI: classic PET and SPECT.
 
-    Raises:
-        CaptureInvalid: it is something else.
+    Of an enhanced PET the description that classic images need cannot be carried over.
     """
-    if source.sop_class_uid not in SUPPORTED:
-        raise CaptureInvalid(
-            "A resampled series is offered of classic PET and of SPECT only.",
-            remedy="Send the classic PET series, or take `output.resampled` out of the pipeline.",
-            attribute="SOPClassUID",
-            expected=[uid.name for uid in SUPPORTED],
-            found=source.sop_class_uid,
-            sop_instance_uid=source.sop_instance_uid,
-        )
+    return source.sop_class_uid in _OFFERED
 
 
 def describe_series_of(request: CaptureRequest, functional: Dataset, name: str) -> Dataset:
@@ -81,9 +66,7 @@ def describe_series_of(request: CaptureRequest, functional: Dataset, name: str) 
     ds.SeriesInstanceUID = request.identity.resampled_series_uid
     ds.SeriesNumber = request.pipeline.output.series_number + 2
     ds.SeriesDescription = f"{name} resampled onto the MRI, {NOT_DIAGNOSTIC}"
-    ds.DerivationDescription = describe_resampling(
-        request.prepared, request.pipeline.identifier, request.software_version
-    )
+    ds.DerivationDescription = describe_resampling(request.prepared, request.pipeline, request.software_version)
     ds.DerivationCodeSequence = [make_code(codes.DCM.SpatialResampling)]
     inherit_body_part(ds, request.head)
     tell_safety(ds, request)
@@ -116,10 +99,14 @@ def fill_pixels(ds: Dataset, stored: NDArray[np.integer]) -> None:
 
 
 def fill_window(ds: Dataset, request: CaptureRequest) -> None:
-    """Fill Window Center and Width (PS3.3 C.11.2.1.2) with the window of the fused pictures, in the object's unit."""
+    """Fill the VOI LUT module (PS3.3 C.11.2) with the window of the fused pictures, in the object's unit.
+
+    As LINEAR_EXACT: by the default function a window in g/ml would end one whole unit too low (PS3.3 C.11.2.1.2.1).
+    """
     window, scale = request.prepared.moving_window, request.prepared.moving_scale
     low, high = window.low / scale, window.high / scale
     ds.WindowCenter, ds.WindowWidth = (format_number_as_ds(value) for value in ((low + high) / 2, high - low))
+    ds.VOILUTFunction = "LINEAR_EXACT"
 
 
 def _date_series(ds: Dataset, request: CaptureRequest) -> None:

@@ -86,12 +86,10 @@ def inherit_character_set(ds: Dataset, source: Dataset) -> None:
 
 def copy_valid(ds: Dataset, source: Dataset, keyword: str) -> bool:
     """Copy one attribute if it is there, not empty and valid for its VR, VM and character set; say whether."""
-    element = _read_element(source, keyword)
-    if element is None or element.is_empty or not _is_usable(element, _writable_encodings(source)):
+    element = _find_valid(source, keyword)
+    if element is None or not _fits_target(element, ds):
         return False
-    if not _fits_target(element, ds):
-        return False
-    ds[element.tag] = DataElement(element.tag, element.VR, element.value)
+    ds[element.tag] = element
     return True
 
 
@@ -133,7 +131,10 @@ def _copy_identifying(ds: Dataset, source: Dataset, keyword: str) -> None:
     if keyword not in source or (element is not None and element.is_empty):
         if keyword != "IssuerOfPatientID":  # the others must be present, empty or not
             setattr(ds, keyword, None)
-    elif not copy_valid(ds, source, keyword):
+    elif (valid := _find_valid(source, keyword)) is not None:
+        # Not held against the character set: where the MRI declares none, the archive knows the name by these bytes.
+        ds[valid.tag] = valid
+    else:
         raise CaptureInvalid(
             f"{keyword} of the MRI is damaged, too long, or not writable in its own character set, so that the fused"
             " series would belong to somebody else.",
@@ -162,6 +163,14 @@ def _copy_code(source: Dataset) -> Dataset | None:
     complete = [copy_valid(code, source, name) for name in ("CodeValue", "CodingSchemeDesignator", "CodeMeaning")]
     copy_valid(code, source, "CodingSchemeVersion")
     return code if all(complete) and str(code.CodeMeaning).isascii() else None
+
+
+def _find_valid(source: Dataset, keyword: str) -> DataElement | None:
+    """A copy of the attribute if it is there, not empty and valid for its VR, VM and the source's character set."""
+    element = _read_element(source, keyword)
+    if element is None or element.is_empty or not _is_usable(element, _writable_encodings(source)):
+        return None
+    return DataElement(element.tag, element.VR, element.value)
 
 
 def _read_element(source: Dataset, keyword: str) -> DataElement | None:
@@ -218,13 +227,17 @@ def _survives(value: object, encodings: Sequence[str]) -> bool:
 
 
 def _fits_target(element: DataElement, ds: Dataset) -> bool:
-    """Text of another series may be written here only in the character set that stands here already."""
+    """Text may be written only in the character set that stands here already; without one, only as ASCII."""
     values = element.value if isinstance(element.value, MultiValue) else [element.value]
-    return all(_survives(value, _writable_encodings(ds)) for value in values)
+    encodings = _writable_encodings(ds) if _read_terms(ds) else []
+    return all(_survives(value, encodings) for value in values)
 
 
 def _writable_encodings(ds: Dataset) -> list[str]:
-    """Python names of the character set; empty (ASCII alone) where the terms are not the Standard's."""
+    """Python names of the character set; empty (ASCII alone) where the terms are not the Standard's.
+
+    What declares none is read as Latin-1, as nearly every reader does.
+    """
     terms = _read_terms(ds)
     return list(convert_encodings(terms or [""])) if _are_defined(terms) else []
 

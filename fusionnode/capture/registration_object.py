@@ -19,8 +19,8 @@ from fusionnode.capture.describe import NOT_DIAGNOSTIC, describe_motion_briefly
 from fusionnode.capture.inherit import copy_valid
 from fusionnode.capture.references import InstanceReference, add_common_references, list_references, make_code
 from fusionnode.capture.request import CaptureRequest
-from fusionnode.capture.stamp import MANUFACTURER
 from fusionnode.domain.grid import Affine
+from fusionnode.domain.terms import MANUFACTURER
 
 
 def build_registration(request: CaptureRequest) -> Dataset | None:

@@ -13,8 +13,7 @@ def build_resampled(request: CaptureRequest) -> list[Dataset]:
     """Return the functional series on the grid of the MRI: PET as one image per slice, SPECT as one of many frames.
 
     Raises:
-        CaptureInvalid: the functional series is neither classic PET nor SPECT, or the MRI identifies its patient or
-            study in a way that cannot be carried over.
+        CaptureInvalid: the MRI identifies its patient or study in a way that cannot be carried over.
     """
     functional, _ = find_functional(request)
     if functional.SOPClassUID == NuclearMedicineImageStorage:

@@ -8,7 +8,6 @@ from pydicom.uid import NuclearMedicineImageStorage
 from fusionnode.capture.describe import describe_resampled
 from fusionnode.capture.equipment import list_contributors
 from fusionnode.capture.functional import (
-    ON_MRI_GRID,
     choose_slope,
     describe_series_of,
     fill_pixels,
@@ -22,6 +21,7 @@ from fusionnode.capture.references import find_normal, list_references
 from fusionnode.capture.request import CaptureRequest
 from fusionnode.capture.sources import SliceSources, refer_to_functional
 from fusionnode.capture.stamp import make_file_meta
+from fusionnode.domain.terms import ON_MRI_GRID
 
 _SLICE_VECTOR = 0x00540080
 # NM Image, NM Isotope, NM Reconstruction and NM TOMO Acquisition attributes that still hold for the resampled series.
@@ -58,8 +58,7 @@ def build_resampled_nm(request: CaptureRequest) -> Dataset:
     the slices of the grid; Spacing Between Slices is negative where these run against the normal (PS3.3 C.8.4.15).
 
     Raises:
-        CaptureInvalid: the MRI identifies its patient or study in a way that cannot be carried over, or the
-            functional series is no SPECT.
+        CaptureInvalid: the MRI identifies its patient or study in a way that cannot be carried over.
     """
     functional, uptake = find_functional(request)
     ds = describe_series_of(request, functional, "SPECT")

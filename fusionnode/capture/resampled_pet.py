@@ -9,7 +9,6 @@ from pydicom.uid import PositronEmissionTomographyImageStorage
 from fusionnode.capture.describe import describe_resampled
 from fusionnode.capture.equipment import list_contributors
 from fusionnode.capture.functional import (
-    ON_MRI_GRID,
     choose_slope,
     describe_series_of,
     fill_pixels,
@@ -23,6 +22,7 @@ from fusionnode.capture.references import ReachableInstance
 from fusionnode.capture.request import CaptureRequest
 from fusionnode.capture.sources import SourceReach, measure_sources, refer_to_functional
 from fusionnode.capture.stamp import make_file_meta
+from fusionnode.domain.terms import ON_MRI_GRID
 
 _FULL_SCALE = 32767
 # PET Series, PET Isotope and PET Acquisition attributes that still hold for the resampled series.
@@ -67,8 +67,7 @@ def build_resampled_pet(request: CaptureRequest) -> list[Dataset]:
     the frame's time and its decay factor, is that of the nearest functional slice.
 
     Raises:
-        CaptureInvalid: the MRI identifies its patient or study in a way that cannot be carried over, or the
-            functional series is no classic PET.
+        CaptureInvalid: the MRI identifies its patient or study in a way that cannot be carried over.
     """
     functional, uptake = find_functional(request)
     template = _build_template(request, functional)

@@ -8,8 +8,8 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from fusionnode.capture.identity import derive_implementation_uid
+from fusionnode.domain.terms import MANUFACTURER
 
-MANUFACTURER = "fusionnode"
 _OFFSET = re.compile(r"([+-])(\d\d)([0-5]\d)")
 _SHORT_STRING = 16
 

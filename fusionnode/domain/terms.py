@@ -2,6 +2,12 @@
 
 from enum import StrEnum
 
+MANUFACTURER = "fusionnode"
+"""Manufacturer and Manufacturer's Model Name of every object made here."""
+
+ON_MRI_GRID = "ON_MRI_GRID"
+"""The last value of Image Type of a resampled functional series, by which it is told from what a scanner made."""
+
 
 class Role(StrEnum):
     """The part a series plays in a pair: the MRI stays fixed, the functional series moves onto it."""

@@ -13,7 +13,7 @@ from fusionnode.capture.blending import build_blending
 from fusionnode.capture.build import CaptureRequest, build_captures
 from fusionnode.capture.describe import describe_ends
 from fusionnode.capture.encode import compress_picture
-from fusionnode.capture.functional import require_offered
+from fusionnode.capture.functional import is_offered
 from fusionnode.capture.multiframe import build_stack
 from fusionnode.capture.registration_object import build_registration
 from fusionnode.capture.resampled import build_resampled
@@ -40,10 +40,11 @@ from fusionnode.slices.window import apply_window, choose_window
 from fusionnode.volumes.assemble import assemble_volume
 from fusionnode.volumes.crop import crop_to_view
 
-_SLICES_AT_ONCE = 32
+_SLICES_AT_ONCE = 16
 _DISOWNED = (
     "Both series name one frame of reference, but the pairing rules do not trust it, so the motion was estimated."
 )
+_NOT_OFFERED = "No resampled series was written: that is offered of classic PET and of SPECT only."
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,9 @@ def prepare_pair(sources: PairSources, pipeline: Pipeline, narrate: Narrator) ->
         fixed = assemble_volume(sources.fixed)
         _require_frame(fixed)
         moving = assemble_volume(sources.moving)
-        if pipeline.output.resampled:
-            require_offered(moving.sources[0])
+        resampling = pipeline.output.resampled and is_offered(moving.sources[0])
+        if pipeline.output.resampled and not resampling:
+            moving = replace(moving, notes=(*moving.notes, _NOT_OFFERED))
         if not sources.shared_frame:
             moving = _disown_frame(moving, fixed)
     with narrate("register"):
@@ -111,7 +113,7 @@ def prepare_pair(sources: PairSources, pipeline: Pipeline, narrate: Narrator) ->
         moving_sources=moving.sources,
         notes=fixed.notes + moving.notes,
         moving_scale=scale,
-        uptake=resampled.volume.voxels if pipeline.output.resampled else None,
+        uptake=resampled.volume.voxels if resampling else None,
     )
 
 
@@ -163,7 +165,7 @@ def _build_companions(request: CaptureRequest) -> Iterator[Dataset]:
     registration = build_registration(request)
     if registration is not None:
         yield registration
-    if request.pipeline.output.resampled:
+    if request.pipeline.output.resampled and request.prepared.uptake is not None:
         yield from build_resampled(request)
     if request.page is not None:
         yield build_sheet(request)

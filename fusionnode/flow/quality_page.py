@@ -7,12 +7,12 @@ from numpy.typing import NDArray
 from pydicom.uid import UID, NuclearMedicineImageStorage
 
 from fusionnode import __version__
-from fusionnode.capture.describe import NOT_DIAGNOSTIC, describe_limits
+from fusionnode.capture.describe import NOT_DIAGNOSTIC, describe_limits, spell_share
 from fusionnode.capture.page import PageContent, render_page
 from fusionnode.capture.sheet import SheetRow, draw_outline, lay_checkerboard
 from fusionnode.domain.images import FusedStack, PreparedPair, RgbStack, SliceStack
 from fusionnode.domain.job import Job
-from fusionnode.domain.motion import MotionEstimate, MotionQuality
+from fusionnode.domain.motion import MotionEstimate, MotionMethod, MotionQuality
 from fusionnode.flow.preview import FIELDS, PLANES, find_half, show_grey
 from fusionnode.fusion.colour import show_uptake
 from fusionnode.pipeline.schema import Pipeline, Sheet
@@ -35,13 +35,19 @@ def draw_page(job: Job, pipeline: Pipeline, prepared: PreparedPair, fused: Fused
     return render_page(
         PageContent(
             heading=f"MRI and {name}: quality of the fusion, {NOT_DIAGNOSTIC}",
-            verdict="Registration accepted, with warnings" if warnings else "Registration accepted",
+            verdict=_judge(estimate) + (", with warnings" if warnings else ""),
             titles=("MRI", "fused", f"MRI and {name}", f"outline of the {name}"),
             rows=_cut_rows(pipeline, prepared, fused),
             facts=_list_facts(job, pipeline, prepared, fused),
             warnings=warnings,
         )
     )
+
+
+def _judge(estimate: MotionEstimate) -> str:
+    """A shared frame of reference is believed and nothing measured, which must not look like a registration passed."""
+    shared = estimate.method is MotionMethod.SHARED_FRAME
+    return "Shared frame of reference: taken as it is, not measured" if shared else "Registration accepted"
 
 
 def find_hottest(prepared: PreparedPair) -> tuple[int, int, int]:
@@ -99,7 +105,7 @@ def _list_facts(job: Job, pipeline: Pipeline, prepared: PreparedPair, fused: Fus
         ("Quality", "\n".join(_list_figures(estimate))),
         ("MRI shown", describe_limits(prepared.fixed_window)),
         ("Uptake shown", f"{describe_limits(prepared.moving_window)}, palette {pipeline.fusion.palette}"),
-        ("Coverage", f"{prepared.covered.mean():.0%} of the MRI grid"),
+        ("Coverage", f"{spell_share(float(prepared.covered.mean()))} of the MRI grid"),
         ("Network", fused.model),
         ("Pipeline", pipeline.identifier),
         ("Software", f"fusionnode {__version__}"),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from fusionnode.domain.series import InstanceHeader, Series
-from fusionnode.domain.terms import UNSETTLED, SeriesState
+from fusionnode.domain.terms import MANUFACTURER, ON_MRI_GRID, UNSETTLED, SeriesState
 from fusionnode.pairing.layout import count_places
 from fusionnode.pairing.settle import VOLUME_CLASSES
 from fusionnode.pipeline.schema import Condition, SeriesRule
@@ -124,7 +124,13 @@ def _find_misfit(rule: SeriesRule, series: Series) -> str:
     foreign = sorted({one.sop_class_uid for one in series.images} - VOLUME_CLASSES.keys())
     if foreign:
         return f"objects of class {', '.join(foreign)} hold no volume"
-    return ""
+    return "was made by fusionnode itself" if any(_is_own(one) for one in series.images) else ""
+
+
+def _is_own(header: InstanceHeader) -> bool:
+    """Whatever a pipeline says: a resampled series lies in the frame of the MRI and would be fused with it again."""
+    model, image_type = (header.attributes.get(name, "") for name in ("ManufacturerModelName", "ImageType"))
+    return model == MANUFACTURER or ON_MRI_GRID in image_type.split("\\")
 
 
 def _holds(condition: Condition, series: Series) -> bool:

@@ -23,6 +23,8 @@ def shrink_volume(volume: Volume, spacing_mm: float) -> Volume:
         volume.grid.shape[1] // factors[1],
         volume.grid.shape[2] // factors[2],
     )
+    if shape == volume.grid.shape and all(np.isfinite(layer).all() for layer in volume.voxels):
+        return replace(volume, sources=())
     shrunk = np.empty(shape, dtype=np.float32)
     rows, columns = shape[1] * factors[1], shape[2] * factors[2]
     for index in range(shape[0]):

@@ -64,6 +64,7 @@ _DECODERS = {
 # GDCM does not read JPEG-LS of so many bits; CharLS, in turn, not what older encoders left behind the last pixel.
 _BITS_FOR_CHARLS = (6, 7)
 
+_SEND_AGAIN = "Send it again, uncompressed if it was compressed."
 _OPTIONS = ("rows", "columns", "samples_per_pixel", "bits_allocated", "bits_stored", "pixel_representation")
 
 
@@ -74,7 +75,8 @@ def check_pixels(ds: Dataset) -> None:
 
     Raises:
         SeriesUnsupported: colour, inverted or floating-point pixels.
-        DatasetUnreadable: no pixels, sizes beyond the bounds, or fewer bytes than claimed.
+        DatasetUnreadable: no pixels, sizes beyond the bounds, fewer bytes than claimed, or a High Bit that is not the
+            highest of the bits stored.
     """
     samples = _demand_count(ds, "SamplesPerPixel")
     photometric = str(ds.get("PhotometricInterpretation") or "of no stated kind")
@@ -87,6 +89,7 @@ def check_pixels(ds: Dataset) -> None:
     if "PixelData" not in ds:
         raise _make_unreadable(ds, "has no Pixel Data")
     _check_size(ds)
+    _check_bits(ds)
 
 
 class FrameDecoder:
@@ -111,8 +114,8 @@ class FrameDecoder:
 
         Raises:
             DatasetUnreadable: the transfer syntax cannot be decoded here, or the data are broken or need more memory or
-                time than `DecodingBounds`, or they hold a picture of another size than the header says, which is not
-                decoded at all.
+                time than `DecodingBounds`, or need more bits than are stored, or they hold a picture of another size
+                than the header says, which is not decoded at all.
             DecoderUnavailable: the process that decodes cannot work now, whatever the frame.
         """
         index = 0 if frame_number is None else frame_number - 1
@@ -130,23 +133,25 @@ class FrameDecoder:
     def _decode(self, ds: Dataset, index: int) -> NDArray[np.integer]:
         syntax = _find_syntax(ds)
         if not syntax.is_encapsulated:
-            stored: NDArray[np.integer] = pixel_array(ds, index=index)
-            return stored
+            return _cut_spare_bits(ds, pixel_array(ds, index=index, correct_unused_bits=False), index + 1)
         if syntax not in _DECODERS:
             raise FrameUndecodable("nothing here decodes it")
         options = as_pixel_options(ds)
+        own = _choose_options(options)
         codestream = get_frame(
             ds.PixelData,
             index,
             number_of_frames=options["number_of_frames"],
             extended_offsets=options.get("extended_offsets"),
         )
-        if syntax != RLELossless:  # which has no size of its own to state
-            _check_extent(ds, codestream, index + 1)
+        if syntax == RLELossless:  # which keeps whole cells, and has no size of its own to state
+            frame = EncodedFrame(codestream, syntax, _DECODERS[syntax], {**own, "correct_unused_bits": False})
+            return _cut_spare_bits(ds, self._process.decode(frame), index + 1)
+        _check_extent(ds, codestream, index + 1)
         plugin = _DECODERS[syntax]
         if syntax in JPEGLSTransferSyntaxes and options["bits_stored"] in _BITS_FOR_CHARLS:
             plugin = "pyjpegls"
-        return self._process.decode(EncodedFrame(codestream, syntax, plugin, _choose_options(options)))
+        return self._process.decode(EncodedFrame(codestream, syntax, plugin, own))
 
 
 def _check_size(ds: Dataset) -> None:
@@ -162,6 +167,34 @@ def _check_size(ds: Dataset) -> None:
     shrunk = _find_syntax(ds).is_encapsulated
     if held_bytes * (MAX_COMPRESSION if shrunk else 1) < claimed_bytes:
         raise _make_unreadable(ds, f"claims {claimed_bytes} bytes of pixels but holds {held_bytes}")
+
+
+def _check_bits(ds: Dataset) -> None:
+    """Refuse values that do not lie in the lowest bits of their cells (PS3.5 8.1.1): their upper bits would be lost."""
+    stored, high = (read_numbers(ds, keyword, 1) for keyword in ("BitsStored", "HighBit"))
+    if stored and high and high[0] != stored[0] - 1:
+        finding = f"states High Bit {high[0]:g} for {stored[0]:g} Bits Stored"
+        raise _make_unreadable(ds, finding, remedy="Ask the sender.")
+
+
+def _cut_spare_bits(ds: Dataset, cells: NDArray[np.integer], frame_number: int) -> NDArray[np.integer]:
+    """Return the values that whole cells hold in their Bits Stored.
+
+    Above those only zeros, the sign or, in old objects, overlays may lie (PS3.5 8.1.1). Anything else is part of values
+    that need more bits than stated, and cutting it off would make a hot spot cold.
+    """
+    bits = int(ds.BitsStored)
+    spare = 8 * cells.dtype.itemsize - bits
+    values = (cells << spare) >> spare
+    if ((values != cells) & (cells >> bits != 0)).any() and not _has_overlay_among_pixels(ds):
+        finding = f"holds values that need more than its {bits} Bits Stored"
+        raise _make_unreadable(ds, finding, frame_number, remedy="Ask the sender.")
+    return values
+
+
+def _has_overlay_among_pixels(ds: Dataset) -> bool:
+    """Whether an overlay (PS3.3 C.9.2) lies in bits of the pixels: it states its bit and has no data of its own."""
+    return any((group, 0x0102) in ds and (group, 0x3000) not in ds for group in range(0x6000, 0x6020, 2))
 
 
 def _check_extent(ds: Dataset, codestream: bytes, frame_number: int) -> None:
@@ -202,12 +235,14 @@ def _tell_syntax(ds: Dataset) -> str:
     return f"{syntax.name} ({syntax})"
 
 
-def _make_unreadable(ds: Dataset, finding: str, frame_number: int | None = None) -> DatasetUnreadable:
+def _make_unreadable(
+    ds: Dataset, finding: str, frame_number: int | None = None, remedy: str = _SEND_AGAIN
+) -> DatasetUnreadable:
     uid = str(ds.get("SOPInstanceUID", ""))
     frame = "" if frame_number is None else f" frame {frame_number}"
     return DatasetUnreadable(
         f"Instance {uid}{frame} {finding}.",
-        remedy="Send it again, uncompressed if it was compressed.",
+        remedy=remedy,
         sop_instance_uid=uid,
         frame_number=frame_number,
     )

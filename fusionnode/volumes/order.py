@@ -13,6 +13,10 @@ from fusionnode.volumes.planes import Plane
 
 SPACING_TOLERANCE_MM = 0.05
 SPACING_TOLERANCE = 0.01
+VOXELS_MM = (1e-3, 1e3)
+"""What the sides of a voxel may measure: anything else is no image of a person, and no matrix can hold it."""
+FARTHEST_MM = 1e6
+"""From the origin of the frame of reference."""
 _NAMED_AT_MOST = 8
 
 _SHARED: dict[str, Callable[[Plane], object]] = {
@@ -35,13 +39,14 @@ def order_planes(planes: Sequence[Plane]) -> tuple[Plane, ...]:
         SeriesUnsupported: fewer than two planes.
         SeriesMixed: the planes differ in orientation, size, spacing, frame of reference, class or unit, or
             several share each position and nothing tells them apart.
-        GeometryIrregular: planes are missing, duplicated, unevenly spaced or tilted.
+        GeometryIrregular: planes are missing, duplicated, unevenly spaced or tilted, or of an impossible size or place.
     """
     if len(planes) < 2:
         raise SeriesUnsupported(
             f"A series of {len(planes)} slice(s) is no volume.", remedy="Send the whole series.", slices=len(planes)
         )
     _refuse_mixed(planes)
+    _refuse_impossible(planes)
     head = min(planes, key=_identify)
     normal = _derive_directions(head)[:, 0]
     ordered = tuple(sorted(planes, key=lambda plane: (float(normal @ plane.position_mm), _identify(plane))))
@@ -88,6 +93,19 @@ def _refuse_mixed(planes: Sequence[Plane]) -> None:
             remedy="Send one orientation per series; a localizer is no volume.",
             differing=("ImageOrientationPatient",),
             found=tuple(found),
+        )
+
+
+def _refuse_impossible(planes: Sequence[Plane]) -> None:
+    for plane in planes:
+        voxel_right = all(VOXELS_MM[0] <= side <= VOXELS_MM[1] for side in plane.spacing_mm)
+        if voxel_right and np.abs(plane.position_mm).max() <= FARTHEST_MM:
+            continue
+        raise GeometryIrregular(
+            f"{plane.name} has voxels of {plane.spacing_mm[0]:g} x {plane.spacing_mm[1]:g} mm at "
+            f"{', '.join(f'{part:g}' for part in plane.position_mm)} mm: nobody can be scanned so.",
+            remedy="Ask the scanner's vendor why.",
+            sop_instance_uid=plane.source.sop_instance_uid,
         )
 
 

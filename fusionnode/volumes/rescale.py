@@ -32,10 +32,12 @@ def choose_scale(ordered: Sequence[Plane]) -> Scale:
     """Return the unit of a series and the factor that leads to it; SUVbw wherever it can be computed.
 
     Raises:
-        UnitUnusable: a PET series lacks Units or a Rescale Slope.
+        UnitUnusable: a PET series lacks Units or a Rescale Slope, or some slices of another lack one that others have.
     """
     ds = ordered[0].ds
     modality = str(ds.get("Modality", ""))
+    if modality in ("MR", "NM"):
+        _refuse_partly_scaled(ordered)
     if modality == "MR":
         return Scale(Unit.ARBITRARY)
     if modality == "NM":
@@ -76,6 +78,18 @@ def _refuse_slopeless(ordered: Sequence[Plane]) -> None:
     if slopeless:
         raise UnitUnusable(
             f"{len(slopeless)} PET slice(s) have no RescaleSlope, so their values mean nothing: {slopeless[0]}.",
+            remedy="Ask the scanner's vendor why.",
+            instances=tuple(slopeless),
+        )
+
+
+def _refuse_partly_scaled(ordered: Sequence[Plane]) -> None:
+    """Without a slope values count as stored; beside slices that are scaled these would be too dark or too bright."""
+    slopeless = [plane.name for plane in ordered if plane.slope is None]
+    scaled = any(plane.slope is not None and (plane.slope, plane.intercept) != (1.0, 0.0) for plane in ordered)
+    if slopeless and scaled:
+        raise UnitUnusable(
+            f"{len(slopeless)} of {len(ordered)} slices have no RescaleSlope, but others have: {slopeless[0]}.",
             remedy="Ask the scanner's vendor why.",
             instances=tuple(slopeless),
         )

@@ -152,7 +152,9 @@ def _demand_within(ds: Dataset, keyword: str, bounds: tuple[float, float]) -> fl
     if number is None:
         raise _Doubt(f"{keyword} is missing")
     if not bounds[0] <= number[0] <= bounds[1]:
-        raise _Doubt(f"{keyword} {number[0]:g} lies outside {bounds[0]:g} to {bounds[1]:g}")
+        # What the patient weighs is nobody's business who reads a report; how much was given tells whose mistake it is.
+        told = keyword if keyword == "PatientWeight" else f"{keyword} {number[0]:g}"
+        raise _Doubt(f"{told} lies outside {bounds[0]:g} to {bounds[1]:g}")
     return number[0]
 
 

@@ -19,13 +19,16 @@ MALFORMED = (
     ArithmeticError,
     AttributeError,
     BytesLengthException,
+    EOFError,
     LookupError,
     NotImplementedError,
+    OSError,
     TypeError,
     ValueError,
     struct.error,
 )
-"""What pydicom raises on a value that breaks the rules of its VR."""
+"""What pydicom raises on a value that breaks the rules of its VR. OSError is what it says of items that end too early:
+what is read lies in memory."""
 
 
 def read_value(ds: Dataset, keyword: str) -> Any:

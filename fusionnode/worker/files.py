@@ -157,6 +157,12 @@ def build_report(
 def _require_vacant(out: Path) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputOccupied(f"{out} is not an empty folder.", remedy="Name a new folder with --out.")
+    # The finished folder takes its place, which neither of these can leave.
+    if out.is_dir() and (out.is_mount() or out.samefile(Path.cwd())):
+        raise OutputOccupied(
+            f"{out} is a mount point or the present folder, and cannot be replaced.",
+            remedy="Name a new folder within it with --out.",
+        )
 
 
 def _takes(pipeline: Pipeline, modality: str) -> bool:

@@ -18,6 +18,7 @@ from fusionnode.capture.describe import (
     describe_resampled,
     describe_resampling,
     describe_series,
+    spell_share,
 )
 from fusionnode.capture.identity import FusedIdentity
 from fusionnode.domain.images import Window
@@ -169,10 +170,22 @@ def test_a_resampled_series_says_that_its_values_hold_and_its_peaks_may_not() ->
     assert "not for primary diagnosis" in words
     assert "Values keep their unit" in words
     assert words.endswith("No dose.")
-    derivation = describe_resampling(_PREPARED, "brain-pet@1.2", "0.1.0")
-    assert "Pipeline brain-pet@1.2." in derivation
-    assert "linearly" in derivation
+    pipeline = make_pipeline()
+    derivation = describe_resampling(_PREPARED, pipeline, "0.1.0")
+    assert f"Pipeline {pipeline.identifier}." in derivation
+    assert "linearly onto the MRI grid, smoothed first where its voxels are finer" in derivation
+    cubes = reformat(make_request())
+    derivation = describe_resampling(cubes.prepared, cubes.pipeline, "0.1.0")
+    assert f"onto cubes of {cubes.prepared.grid.spacing_mm[0]:.3g} mm" in derivation
+    assert "onto the MRI grid" not in derivation
 
 
 def test_the_ends_of_a_window_carry_the_unit_once() -> None:
     assert describe_ends(Window(0.0, 7.246, Unit.SUVBW)) == ("0", "7.25 SUVbw")
+
+
+@pytest.mark.parametrize(
+    ("share", "words"), [(0.0, "0 %"), (1e-6, "1 %"), (0.42, "42 %"), (0.9999, "99 %"), (1.0, "100 %")]
+)
+def test_a_share_is_nothing_or_everything_only_where_it_is_so(share: float, words: str) -> None:
+    assert spell_share(share) == words

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydicom.uid import EnhancedPETImageStorage
+from pydicom import Dataset
+from pydicom.pixels.processing import apply_windowing
 
-from fusionnode.capture.functional import choose_slope, describe_series_of, find_functional, store_values
-from fusionnode.errors import CaptureInvalid
+from fusionnode.capture.functional import choose_slope, describe_series_of, fill_window, find_functional, store_values
 from tests.support.captures import make_request, make_scene, make_scene_with, with_uptake
 
 FULL = np.dtype(np.int16)
@@ -69,11 +69,15 @@ def test_moments_are_on_the_clock_of_the_functional_scanner() -> None:
     assert ds.ContentTime.startswith("0130")  # type: ignore[attr-defined]
 
 
-def test_an_enhanced_pet_is_refused_and_the_remedy_named() -> None:
-    request = with_uptake(make_request(make_scene_with("moving", SOPClassUID=EnhancedPETImageStorage)))
-    with pytest.raises(CaptureInvalid, match="classic PET and of SPECT") as refusal:
-        find_functional(request)
-    assert "output.resampled" in refusal.value.remedy
+@pytest.mark.parametrize("units", ["GML", "BQML"])
+def test_a_viewer_shows_the_window_of_the_fused_pictures(units: str) -> None:
+    request = with_uptake(make_request(make_scene_with("moving", Units=units)), scale=1 if units == "GML" else 1e-3)
+    window, ds = request.prepared.moving_window, Dataset()
+    ds.PhotometricInterpretation, ds.BitsStored, ds.PixelRepresentation = "MONOCHROME2", 16, 1
+    fill_window(ds, request)
+    shown = np.linspace(window.low, window.high, 5) / request.prepared.moving_scale
+    levels = apply_windowing(shown, ds)
+    np.testing.assert_allclose((levels - levels[0]) / 65535, np.linspace(0, 1, 5), atol=1e-6)
 
 
 def test_values_that_were_not_kept_are_a_defect() -> None:

@@ -112,6 +112,17 @@ def test_a_name_in_an_undeclared_set_keeps_its_bytes_and_is_not_declared_anew() 
     assert raw_value(captures[0], "PatientName") == b"\xc4neas "
 
 
+def test_other_text_in_an_undeclared_set_is_left_out_unless_it_is_ascii() -> None:
+    source = make_source(PatientName=b"\xc4neas", StudyDescription="Sch\xe4del", ReferringPhysicianName="Plain")
+    del source.SpecificCharacterSet
+    ds = inherit(source)
+    assert "StudyDescription" not in ds
+    assert ds.ReferringPhysicianName == "Plain"
+    target, functional = Dataset(), Dataset()
+    functional.SpecificCharacterSet, functional.StationName = "ISO_IR 100", "S\xfcd"
+    assert not copy_valid(target, functional, "StationName")
+
+
 @pytest.mark.parametrize("character_set", ["ISO_IR 999", "utf8", ["ISO 2022 IR 100", "ISO_IR 192"]])
 def test_a_foreign_name_in_an_unknown_set_is_refused_and_not_repeated(character_set: object) -> None:
     source = make_source(PatientName="Äneas", SpecificCharacterSet=character_set)

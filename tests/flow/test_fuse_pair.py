@@ -12,7 +12,6 @@ from pydicom import Dataset, dcmread, dcmwrite
 from fusionnode.domain.motion import MotionMethod
 from fusionnode.domain.terms import Unit
 from fusionnode.errors import (
-    CaptureInvalid,
     DatasetUnreadable,
     GeometryIrregular,
     OverlapInsufficient,
@@ -277,11 +276,15 @@ def test_a_reformat_is_made_of_cubes_and_shows_the_same_head() -> None:
     np.testing.assert_allclose(values[0][inside], values[1][inside], rtol=1e-4)
 
 
-def test_a_source_whose_values_cannot_be_written_is_refused_before_anything_is_registered() -> None:
+def test_a_source_whose_values_cannot_be_written_is_fused_without_them_and_says_so() -> None:
     fixed, moving = make_pair()
-    clock = StepClock(logging.getLogger("test"))
-    sources = PairSources(fixed, [make_enhanced_pet(moving)], shared_frame=True)
-    with pytest.raises(CaptureInvalid, match="classic PET and of SPECT"):
-        prepare_pair(sources, _ask(resampled=True), clock)
-    assert "register" not in clock.seconds
-    assert prepare_pair(replace(sources, moving=[make_enhanced_pet(moving)]), _ask(blending=True), CLOCK).uptake is None
+    enhanced = [make_enhanced_pet(moving)]
+    fuser = load_fuser(find_card("laplacian"))
+    asked = (_ask(resampled=True), _ask(blending=True))
+    told, silent = (
+        fuse_pair(make_job(), _vouch(fixed, enhanced), (fixed, enhanced), pipeline, fuser, CLOCK) for pipeline in asked
+    )
+    assert len(told.objects) == len(fixed)
+    assert told.prepared.uptake is None
+    assert all("No resampled series was written" in ds.ImageComments for ds in told.objects)
+    assert not [note for note in silent.prepared.notes if "resampled series" in note]

@@ -5,6 +5,7 @@ import pytest
 
 from fusionnode.capture.page import SIZE
 from fusionnode.domain.images import FusedStack, PreparedPair
+from fusionnode.domain.motion import MotionMethod
 from fusionnode.flow.quality_page import draw_page, find_hottest
 from fusionnode.pipeline.schema import Pipeline, Sheet
 from tests.support.captures import make_job, make_pipeline
@@ -61,3 +62,13 @@ def test_the_hot_spot_is_seen_in_every_plane() -> None:
     green = ((page[..., 1] > 200) & (page[..., 0] < 60)).any(axis=1)
     assert np.count_nonzero(np.diff(np.flatnonzero(green)) > 50) == 2
     assert not ((cold[..., 1] > 200) & (cold[..., 0] < 60)).any()
+
+
+def test_the_verdict_on_a_shared_frame_is_not_that_on_a_registration() -> None:
+    registered = heat()
+    shared = replace(registered, estimate=replace(registered.estimate, method=MotionMethod.SHARED_FRAME))
+    page, other = (draw_page(make_job(), ask(Sheet.IMAGE), pair, FUSED) for pair in (registered, shared))
+    assert page is not None
+    assert other is not None
+    assert not np.array_equal(page[110:150], other[110:150])
+    np.testing.assert_array_equal(page[:110], other[:110])

@@ -59,6 +59,22 @@ def test_each_series_is_chosen_or_refused_with_a_reason_whatever_the_order(serie
     assert all(one.series.frames >= 8 and one.series.state is SeriesState.COMPLETE for one in chosen)
 
 
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"ManufacturerModelName": "fusionnode"},
+        {"ImageType": "DERIVED\\PRIMARY\\ON_MRI_GRID", "ManufacturerModelName": "rewritten by a PACS"},
+    ],
+)
+def test_what_fusionnode_itself_made_fits_no_rule(attributes: dict[str, str]) -> None:
+    rule = SeriesRule(modality=("PT",))
+    own, theirs = (make_series(name, "PT", attributes=one) for name, one in (("own", attributes), ("pet", {})))
+    assert [choice.series for choice in select_series(rule, [own, theirs])[0]] == [theirs]
+    assert explain_unfit(rule, own) == "was made by fusionnode itself"
+    arriving = replace(own, state=SeriesState.RECEIVING)
+    assert foresee_series(rule, [arriving]) == []
+
+
 def test_preferences_that_hold_add_their_weights_and_say_so() -> None:
     series = make_series("t1", attributes={"SeriesDescription": "AX T1 SPGR", "MRAcquisitionType": "3D"})
     ((chosen,), refused) = select_series(RULE, [series])

@@ -7,7 +7,6 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fusionnode.capture.functional import ON_MRI_GRID
 from fusionnode.errors import Misconfigured, PipelineInvalid
 from fusionnode.pairing.select import find_unmet
 from fusionnode.pipeline.parse import MAX_CHARACTERS, parse_pipeline, parse_pipelines
@@ -198,16 +197,6 @@ def test_the_shipped_pipelines_refuse_localizers(description: str) -> None:
 def test_the_shipped_pipelines_refuse_what_is_no_anatomy(image_type: str) -> None:
     series = make_series("mri", attributes={"ImageType": image_type})
     assert all(find_unmet(pipeline.fixed.where, series) for pipeline in read_shipped())
-
-
-def test_the_shipped_pipelines_leave_alone_what_fusionnode_itself_has_resampled() -> None:
-    for words in (["DERIVED", "PRIMARY", "RECON TOMO", "EMISSION"], ["ORIGINAL", "PRIMARY", "RECON TOMO"]):
-        theirs, ours = (
-            make_series("uptake", attributes={"ImageType": "\\".join([*words, *more])}) for more in ([], [ON_MRI_GRID])
-        )
-        for pipeline in read_shipped():
-            assert find_unmet(pipeline.moving.where, theirs) == ""
-            assert "by fusionnode itself" in find_unmet(pipeline.moving.where, ours)
 
 
 @pytest.mark.parametrize(

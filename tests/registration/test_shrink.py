@@ -37,3 +37,11 @@ def test_the_input_is_left_alone_and_what_is_no_number_counts_as_zero() -> None:
 def test_coarse_voxels_and_the_last_one_of_an_axis_are_kept() -> None:
     assert shrink_volume(make_mr(make_grid((3, 4, 4), (5.0, 4.0, 4.0))), 2.0).grid.shape == (3, 4, 4)
     assert shrink_volume(make_mr(make_grid((1, 2, 2), (0.1, 0.1, 0.1))), 2.0).grid.shape == (1, 1, 1)
+
+
+def test_what_needs_no_change_is_not_copied() -> None:
+    coarse = make_mr(make_grid((3, 4, 4), (5.0, 4.0, 4.0)))
+    assert shrink_volume(coarse, 2.0).voxels is coarse.voxels
+    coarse.voxels[0, 0, 0] = np.nan
+    assert shrink_volume(coarse, 2.0).voxels[0, 0, 0] == 0
+    assert np.isnan(coarse.voxels[0, 0, 0])

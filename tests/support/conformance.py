@@ -4,6 +4,7 @@
 associations and requests that the code really makes, what objects carry off objects that it really builds.
 """
 
+import logging
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -50,6 +51,7 @@ def _escape(cell: str) -> str:
 
 
 if __name__ == "__main__":
+    logging.disable(logging.WARNING)  # of instances that are refused on purpose
     before = PAGE.read_text(encoding="utf-8")
     PAGE.write_text(fill_page(before, TABLES), encoding="utf-8")
     sys.stdout.write(f"{PAGE} written\n")

@@ -7,7 +7,7 @@ from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, SecretStr
 from pydicom import Dataset
@@ -151,13 +151,17 @@ def _list_waits() -> Rows:
 
 def _list_sent_contexts() -> Rows:
     """What is offered for each class that is made, under every compression that a pipeline may ask for."""
-    yield "SOP class", "output.compression", "transfer syntaxes offered, one context each, in order of preference"
-    for sop_class, picture in _list_created().items():
-        for compression in Compression:
-            syntax = choose_syntax(picture, compression)
-            parcel = Parcel(Delivery("", "", sop_class, "", ""), Path(), sop_class, str(syntax))
-            offered = [one.transfer_syntax[0] for one in list_contexts([parcel])]
-            yield UID(sop_class).name, str(compression), _name_all(offered)
+    yield "`output.compression`", "SOP classes", "transfer syntaxes offered, one context each, in order of preference"
+    for compression in Compression:
+        offered: dict[str, list[str]] = {}
+        for sop_class, picture in _list_created().items():
+            parcel = Parcel(
+                Delivery("", "", sop_class, "", ""), Path(), sop_class, str(choose_syntax(picture, compression))
+            )
+            syntaxes = _name_all(str(one.transfer_syntax[0]) for one in list_contexts([parcel]))
+            offered.setdefault(syntaxes, []).append(sop_class)
+        for syntaxes, classes in offered.items():
+            yield str(compression), _name_all(classes), syntaxes
 
 
 def _list_answers() -> Rows:
@@ -177,10 +181,20 @@ def _list_answers() -> Rows:
 
 
 def _list_asked_contexts() -> Rows:
-    yield "service", "transfer syntaxes, in one context", "largest PDU asked for"
+    yield "service", "transfer syntaxes, in one context", "largest PDU asked for", "other negotiation"
     for name, one in _scu_proposals().items():
         sop_class, syntaxes = one.contexts[0]
-        yield f"{name}: {UID(sop_class).name}", _name_all(syntaxes), f"{one.max_pdu_bytes} bytes"
+        yield (
+            f"{name}: {UID(sop_class).name}",
+            _name_all(syntaxes),
+            f"{one.max_pdu_bytes} bytes",
+            _list_negotiation(one),
+        )
+
+
+def _list_negotiation(one: Proposal) -> str:
+    roles = ["role of an SCP for storage classes"] if one.roles else []
+    return ", ".join([*roles, *one.extended]) or "none"
 
 
 def _list_fetched_classes() -> Rows:
@@ -223,16 +237,17 @@ def _list_settings() -> Rows:
     for key in named:
         yield f"`{key}`", _spell_value(Settings.model_fields[key].default)
     tables: dict[str, type[BaseModel]] = {
-        "destinations.NAME (C-STORE)": DestinationSettings,
-        "destinations.NAME (STOW-RS)": WebDestinationSettings,
-        "archives.NAME (C-FIND)": ArchiveSettings,
-        "archives.NAME (QIDO-RS)": WebArchiveSettings,
-        "tls of any of them": TlsSettings,
-        "work": WorkSettings,
+        "`destinations.NAME.{}` of C-STORE": DestinationSettings,
+        "`destinations.NAME.{}` of STOW-RS": WebDestinationSettings,
+        "`archives.NAME.{}` of C-FIND": ArchiveSettings,
+        "`archives.NAME.{}` of QIDO-RS": WebArchiveSettings,
+        "`tls.{}` of any of them": TlsSettings,
+        "`work.{}`": WorkSettings,
     }
     for table, model in tables.items():
         for key, one in model.model_fields.items():
-            yield f"{table}: `{key}`", "required" if one.is_required() else _spell_value(one.default)
+            if one.annotation != Literal[False]:  # it only shuts off what a destination has
+                yield table.format(key), "required" if one.is_required() else _spell_value(one.default)
 
 
 def _list_tls() -> Rows:

@@ -1,15 +1,13 @@
 """Measures what the objects made here carry: which attributes, how often, and where each value comes from.
 
-The same pictures are captured from several pairs of series: two full ones whose values all differ, one whose headers
-hold the least that can be fused, and one with a shared frame of reference. What is in every object, what is
+Objects are built from several pairs of series: two full ones whose values all differ, one whose headers hold the least
+that can be fused, one with a shared frame of reference, and one on an isotropic grid. What is in every object, what is
 empty in some, what follows the MRI, the functional series or the pipeline, and what never changes, is read off them.
 """
 
-import json
-import pkgutil
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
@@ -40,10 +38,12 @@ from tests.support.captures import (
     make_job,
     make_motion,
     make_request,
+    reformat,
     with_output,
     with_uptake,
 )
 from tests.support.datasets import AXIAL, OBLIQUE, Identity, Layout, make_mr_series, make_nm_recon, make_pt_series
+from tests.support.standard import load_standard
 
 Path = tuple[str, ...]
 """Keywords from the top of an object down to an attribute."""
@@ -138,7 +138,8 @@ _PLAIN = re.compile(r"[\w\\ .,^:/()-]{1,64}")
 """A value that can be shown: no bytes, no list of items."""
 
 
-def measure(kind: str) -> list[Written]:
+@cache
+def measure(kind: str) -> tuple[Written, ...]:
     """Return everything that objects of ``kind`` carry below the file meta information, in the order of tags."""
     requests = {run: _make_requests(kind, run) for run in _RUNS}
     seen = {run: [_see(_build(kind, one)) for one in several] for run, several in requests.items()}
@@ -149,31 +150,20 @@ def measure(kind: str) -> list[Written]:
         configured=_unite([_see(_build(kind, _configure(one))) for one in requests["full"]]),
         known={(run, role): _list_known(requests[run], role) for run in ("full", "other") for role in (0, 1)},
     )
-    return [
+    return tuple(
         Written(path, _judge_presence(path, evidence.everything), *evidence.find_sources(path))
         for path in sorted(evidence.everything.counts, key=lambda path: [tag_for_keyword(one) or 0 for one in path])
         if not evidence.is_copied_whole(path[:-1])
-    ]
+    )
 
 
 @cache
-def load_standard(name: str) -> dict[str, Any]:
-    """Return a table of the Standard as highdicom ships it: which modules an IOD has, which attributes a module."""
-    return dict(json.loads(pkgutil.get_data("highdicom", f"_standard/{name}.json") or b""))
-
-
-def list_modules(sop_class_uid: str) -> list[tuple[str, str]]:
-    """Return name and usage (M, C, U) of each module of the IOD of a storage class, in the order of PS3.3 annex A."""
-    iod = load_standard("sop_class_iod_map")[sop_class_uid]
-    return [(one["key"], one["usage"]) for one in load_standard("iod_module_map")[iod]]
-
-
 def find_class(kind: str) -> UID:
     """Return the SOP class of objects of ``kind``."""
     return UID(str(_build(kind, _make_requests(kind, "full")[0])[0].SOPClassUID))
 
 
-_RUNS = ("full", "other", "bare", "shared")
+_RUNS = ("full", "other", "bare", "shared", "isotropic")
 
 
 @cache
@@ -185,7 +175,7 @@ def _make_requests(kind: str, run: str) -> list[CaptureRequest]:
 @cache
 def _make_request(run: str, modality: str) -> CaptureRequest:
     other = run == "other"
-    fixed, moving = _make_series(modality, Variant(other, run == "shared"))
+    fixed, moving = _make_series(modality, other=other, shared=run == "shared")
     for role, headers in enumerate((fixed, moving)):
         for ds in headers:
             if run == "bare":
@@ -201,27 +191,21 @@ def _make_request(run: str, modality: str) -> CaptureRequest:
         fused = FusedStack(request.fused.rgb, "maximum@2.0")
         request = replace(request, job=job, fused=fused, software_version="0.2.0")
     page = np.full((41, 31, 3) if other else (40, 30, 3), 255, np.uint8)
-    return with_output(
-        replace(with_uptake(request, scale=2e-4 if other else 1e-4), page=page), multiframe=True, blending=True
-    )
+    if run == "isotropic":
+        request = reformat(request)
+    request = replace(with_uptake(request, scale=2e-4 if other else 1e-4), page=page)
+    return _choose_palette(request, Palette.GREY) if run == "bare" else request
 
 
-@dataclass(frozen=True)
-class Variant:
-    """Which of two pairs of series: nothing in the one is as in the other; and whether they share a frame."""
-
-    other: bool = False
-    shared: bool = False
-
-
-def _make_series(modality: str, variant: Variant) -> tuple[list[Dataset], list[Dataset]]:
-    more = int(variant.other)
-    orientation = OBLIQUE if variant.other else AXIAL
+def _make_series(modality: str, *, other: bool, shared: bool) -> tuple[list[Dataset], list[Dataset]]:
+    """Return MRI and functional series; nothing in the ``other`` pair is as in the first."""
+    more = int(other)
+    orientation = OBLIQUE if other else AXIAL
     spacing = (3.0 + more, 1.0 + more / 4, 1.25 + more / 4)
     near = Layout(3 + more, 9 + more, 7 + more, spacing, (-3.0 - more, -5.0, -4.0), orientation)
     far = Layout(4 + more, 6 + more, 5 + more, (2.0 + more, 3.0 + more, 3.5 + more), (-6.0 - more, -6.0, -7.0))
     patient, study = f"TEST-{more}", derive_uid("tests", "another study", str(more))
-    frames = [derive_uid("tests", frame, str(more)) for frame in (FRAME, FRAME if variant.shared else OTHER_FRAME)]
+    frames = [derive_uid("tests", frame, str(more)) for frame in (FRAME, FRAME if shared else OTHER_FRAME)]
     fixed = make_mr_series(near, Identity(patient, frame_of_reference_uid=frames[0]))
     identity = Identity(patient, study, series_number=2, frame_of_reference_uid=frames[1])
     return fixed, make_pt_series(far, identity) if modality == "PT" else [make_nm_recon(far, identity)]
@@ -229,7 +213,7 @@ def _make_series(modality: str, variant: Variant) -> tuple[list[Dataset], list[D
 
 def _dress(ds: Dataset, role: int, *, other: bool) -> None:
     """Fill the header with values that no other series has."""
-    ds.SpecificCharacterSet = "ISO_IR 100" if other else "ISO_IR 192"
+    ds.SpecificCharacterSet = (("ISO_IR 192", "ISO_IR 100"), ("ISO_IR 101", "ISO_IR 144"))[role][other]
     if other and role == 0:
         ds.RescaleSlope, ds.RescaleIntercept = "2", "-5"
     for detector in ds.get("DetectorInformationSequence") or []:
@@ -279,9 +263,12 @@ def _strip(ds: Dataset) -> None:
 
 def _configure(request: CaptureRequest) -> CaptureRequest:
     """The same under another pipeline of the same name and version."""
-    fusion = request.pipeline.fusion.model_copy(update={"palette": Palette.PET})
-    pipeline = request.pipeline.model_copy(update={"fusion": fusion})
-    return with_output(replace(request, pipeline=pipeline), series_description="Other words", series_number=7000)
+    return with_output(_choose_palette(request, Palette.PET), series_description="Other words", series_number=7000)
+
+
+def _choose_palette(request: CaptureRequest, palette: Palette) -> CaptureRequest:
+    fusion = request.pipeline.fusion.model_copy(update={"palette": palette})
+    return replace(request, pipeline=request.pipeline.model_copy(update={"fusion": fusion}))
 
 
 def _build(kind: str, request: CaptureRequest) -> Sequence[Dataset]:
@@ -403,11 +390,3 @@ def _list_known(requests: Sequence[CaptureRequest], role: int) -> dict[str, set[
             for element in header.iterall():
                 known[element.keyword].add(str(element.value) if element.VR == "SQ" else _normalise(element))
     return {keyword: values - {""} for keyword, values in known.items()}
-
-
-def list_required(sop_class_uid: str) -> Iterator[tuple[str, str, str]]:
-    """Yield module, keyword and type (1 or 2) of what the Standard wants at the top of every object of its IOD."""
-    for module, usage in list_modules(sop_class_uid):
-        for entry in load_standard("module_attribute_map")[module] if usage == "M" else ():
-            if not entry["path"] and entry["type"] in {"1", "2"}:
-                yield module, entry["keyword"], entry["type"]

@@ -142,6 +142,54 @@ def test_missing_attribute_is_refused(keyword: str) -> None:
         check_pixels(ds)
 
 
+@pytest.mark.parametrize("compressed", [False, True])
+def test_values_that_are_not_in_the_lowest_bits_are_refused_for_their_upper_bits_would_be_lost(
+    compressed: bool,
+) -> None:
+    ds = make_mr_series()[5]
+    if compressed:
+        ds.compress(RLELossless)
+    ds.BitsStored, ds.HighBit = 12, 15
+    with pytest.raises(DatasetUnreadable, match="High Bit 15 for 12 Bits Stored"):
+        _decode(ds)
+
+
+_CELLS = np.resize(np.array([5, 0x7FF, 0x1005, 0x8801], dtype="<u2"), (32, 24))
+
+
+def _make_cells(cells: np.ndarray[tuple[int, ...], np.dtype[np.integer]], *, signed: bool, compressed: bool) -> Dataset:
+    """An image of 16 bits that is said to have 12 of them stored."""
+    ds = make_mr_series()[5]
+    ds.PixelData = cells.astype("<u2").tobytes()
+    if compressed:
+        ds.compress(RLELossless)
+    ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 12, 11, int(signed)
+    return ds
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("signed", [False, True])
+def test_values_that_need_more_bits_than_are_stored_are_refused_and_not_cut(signed: bool, compressed: bool) -> None:
+    with pytest.raises(DatasetUnreadable, match="frame 1 holds values that need more than its 12 Bits Stored"):
+        _decode(_make_cells(_CELLS, signed=signed, compressed=compressed))
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_overlay_above_the_bits_stored_is_cut_off(compressed: bool) -> None:
+    ds = _make_cells(_CELLS, signed=False, compressed=compressed)
+    ds.add_new(0x60000100, "US", 16)
+    ds.add_new(0x60000102, "US", 12)
+    np.testing.assert_array_equal(_decode(ds), _CELLS & 0xFFF)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("extended", [False, True])
+def test_negative_values_of_twelve_bits_stay_what_they_are(extended: bool, compressed: bool) -> None:
+    values = np.resize(np.array([-2048, -1, 0, 2047]), (32, 24))
+    cells = values if extended else values & 0xFFF
+    np.testing.assert_array_equal(_decode(_make_cells(cells, signed=True, compressed=compressed)), values)
+
+
 @pytest.mark.parametrize("syntax", ["1.2.3.4", None])
 def test_unknown_transfer_syntax_is_refused(syntax: str | None) -> None:
     ds = make_mr_series()[0]

@@ -137,6 +137,23 @@ def test_skewed_orientation_is_refused() -> None:
         order_planes(_read(datasets))
 
 
+@pytest.mark.parametrize("side", ["1e-9", "1e5", "1e200"])
+def test_voxels_of_an_impossible_size_are_refused(side: str) -> None:
+    datasets = make_mr_series()
+    for ds in datasets:
+        ds.PixelSpacing = [side, side]
+    with pytest.raises(GeometryIrregular, match="nobody can be scanned so"):
+        order_planes(_read(datasets))
+
+
+def test_slices_beyond_any_scanner_are_refused() -> None:
+    datasets = make_mr_series()
+    for ds in datasets:
+        ds.ImagePositionPatient = ["1e15", "1e15", ds.ImagePositionPatient[2]]
+    with pytest.raises(GeometryIrregular, match="nobody can be scanned so"):
+        order_planes(_read(datasets))
+
+
 @pytest.mark.parametrize(
     ("keyword", "value", "named"),
     [

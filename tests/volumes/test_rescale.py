@@ -95,6 +95,24 @@ def test_pet_slice_without_slope_is_refused_by_name() -> None:
     assert refusal.value.facts["instances"] == (datasets[4].SOPInstanceUID,)
 
 
+def test_mr_whose_slices_are_scaled_only_in_part_is_refused_by_name() -> None:
+    datasets = make_mr_series()
+    for ds in datasets:
+        ds.RescaleSlope, ds.RescaleIntercept = "2", "0"
+    del datasets[4].RescaleSlope
+    with pytest.raises(UnitUnusable, match="1 of 12 slices") as refusal:
+        choose_scale(_read(datasets))
+    assert refusal.value.facts["instances"] == (datasets[4].SOPInstanceUID,)
+
+
+def test_mr_slices_without_a_slope_agree_with_those_whose_slope_changes_nothing() -> None:
+    datasets = make_mr_series()
+    for ds in datasets:
+        ds.RescaleSlope, ds.RescaleIntercept = "1", "0"
+    del datasets[4].RescaleSlope
+    assert choose_scale(_read(datasets)) == Scale(Unit.ARBITRARY)
+
+
 def test_pet_without_units_is_refused() -> None:
     with pytest.raises(UnitUnusable, match="Units"):
         choose_scale(_read(make_pt_series(uptake=Uptake(units=""))))

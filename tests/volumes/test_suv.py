@@ -102,8 +102,8 @@ def test_series_stamped_after_the_scan_uses_the_earliest_acquisition_and_says_so
     ("uptake", "reason"),
     [
         (Uptake(weight_kg=None), "PatientWeight is missing"),
-        (Uptake(weight_kg=0), "PatientWeight 0"),
-        (Uptake(weight_kg=70000), "PatientWeight 70000"),
+        (Uptake(weight_kg=0), "PatientWeight lies outside 0.3 to 500"),
+        (Uptake(weight_kg=70000), "PatientWeight lies outside 0.3 to 500"),
         (Uptake(dose_bq=None), "RadionuclideTotalDose is missing"),
         (Uptake(dose_bq=185), "RadionuclideTotalDose 185"),
         (Uptake(half_life_seconds=None), "RadionuclideHalfLife is missing"),

@@ -54,6 +54,12 @@ def test_text_where_a_sequence_belongs_is_refused() -> None:
         read_items(_hold("DetectorInformationSequence", b"text", "LO"), "DetectorInformationSequence")
 
 
+@pytest.mark.parametrize("stored", [b"nan ", b"\0\0\0\0"])
+def test_sequence_of_unknown_kind_that_holds_something_else_is_refused(stored: bytes) -> None:
+    with pytest.raises(DatasetUnreadable, match="DetectorInformationSequence"):
+        read_items(_hold("DetectorInformationSequence", stored, "UN"), "DetectorInformationSequence")
+
+
 @pytest.mark.parametrize(
     ("keyword", "stored"), [("Rows", b"\1"), ("EchoNumbers", b"inf "), ("RealWorldValueSlope", b"1")]
 )

@@ -57,6 +57,18 @@ def test_fuse_folders_writes_what_its_report_lists(request_for: FilesRequest, tm
     assert "TEST-1" not in json.dumps(report)
 
 
+def test_present_folder_cannot_be_replaced_and_is_refused_before_any_work(
+    request_for: FilesRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request_for.out.mkdir()
+    monkeypatch.chdir(request_for.out)
+    told: list[str] = []
+    request = FilesRequest(request_for.fixed, request_for.moving, Path())
+    with pytest.raises(OutputOccupied, match="cannot be replaced"):
+        fuse_folders(request, _pipelines(tmp_path), MOMENT, told.append)
+    assert not told
+
+
 def test_fuse_folders_tells_as_many_steps_as_it_promised(request_for: FilesRequest, tmp_path: Path) -> None:
     told: list[str] = []
     report = fuse_folders(request_for, _pipelines(tmp_path), MOMENT, told.append)
