@@ -252,5 +252,9 @@ def _make_own_settings(settings: Settings, folder: BatchFolder) -> Settings:
         "broker_url": SecretStr(""),
         "settle": _AT_ONCE,
         "work": WorkSettings(**{**settings.work.model_dump(), **_PERSISTENT}),
+        # The report of a commitment would go to the site's own listener, which knows nothing of this node.
+        "destinations": {
+            name: one.model_copy(update={"commitment": False}) for name, one in settings.destinations.items()
+        },
     }
     return settings.model_copy(update=changes)

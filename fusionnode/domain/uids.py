@@ -9,7 +9,8 @@ from fusionnode.errors import UidMalformed
 SeriesInstanceUID = NewType("SeriesInstanceUID", str)
 SopInstanceUID = NewType("SopInstanceUID", str)
 
-_COMPONENTS = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+")
+_COMPONENTS = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")
+_OTHERS = re.compile(r"[^0-9.]")
 _NAMESPACE = uuid.UUID("6f1c3d1e-53a5-4d0f-9a7e-0e6d2f6b9c51")
 
 
@@ -17,13 +18,14 @@ def parse_uid(text: str) -> str:
     """Return ``text`` if it is a valid UID (PS3.5 section 9.1): digits and dots, at most 64 characters.
 
     Raises:
-        UidMalformed: otherwise. The offending text is shortened and escaped in the message.
+        UidMalformed: otherwise. Of the offending text only digits and dots are told, for some put a name there.
     """
     if len(text) > 64 or not _COMPONENTS.fullmatch(text):
+        shown = _OTHERS.sub("?", text[:80])
         raise UidMalformed(
-            f"{text[:80]!r} is not a DICOM UID.",
+            f"{shown!r} is not a DICOM UID.",
             remedy="Ask the sender to follow PS3.5 section 9.1.",
-            uid=text[:80],
+            uid=shown,
         )
     return text
 

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import requests
 from dicomweb_client.web import DICOMwebClient
 from pydicom import Dataset, FileDataset
+from pydicom.errors import InvalidDicomError
 from requests.adapters import HTTPAdapter
 
 from fusionnode.errors import ArchiveUnreachable, Refused
@@ -152,7 +153,7 @@ class WebArchive:
     def _told_plainly(self, what: str) -> Iterator[None]:
         try:
             yield
-        except (requests.RequestException, ValueError, KeyError, EOFError) as trouble:
+        except (requests.RequestException, InvalidDicomError, ValueError, KeyError, EOFError) as trouble:
             # The text of an HTTP error may hold the query, and with it a patient.
             status = getattr(getattr(trouble, "response", None), "status_code", None)
             why = f"{what} was answered with HTTP status {status}" if status else f"{what}: {type(trouble).__name__}"

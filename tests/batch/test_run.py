@@ -9,6 +9,7 @@ from fusionnode.batch import run as run_module
 from fusionnode.batch.folder import open_batch
 from fusionnode.batch.request import BatchRequest, Existing, Progress
 from fusionnode.batch.run import run_batch
+from fusionnode.domain.job import JobState
 from fusionnode.errors import OutputOccupied, SettingsInvalid
 from fusionnode.intake.spool import Spool
 from fusionnode.retrieval.retrieve import Perseverance
@@ -116,6 +117,19 @@ def test_a_destination_or_archive_that_the_site_does_not_know_is_told(request_: 
         _run(replace(request_, destinations=("nowhere",)), settings)
     with pytest.raises(SettingsInvalid, match="nowhere"):
         _run(replace(request_, out=tmp_path / "o", folders=(), archive="nowhere", dates="20240301"), settings)
+
+
+def test_a_batch_of_its_own_asks_no_destination_to_commit_because_it_could_not_hear_the_answer(
+    request_: BatchRequest, tmp_path: Path
+) -> None:
+    with storage_pacs(tmp_path) as pacs:
+        settings = make_settings(tmp_path, pacs)
+        committing = settings.destinations["pacs"].model_copy(update={"commitment": True})
+        settings = settings.model_copy(update={"destinations": {"pacs": committing}})
+        assert _run(replace(request_, destinations=("pacs",)), settings)[0] == {"stored": 1, "unpaired": 1}
+    with open_batch(tmp_path / "batch", replace(request_, destinations=("pacs",)).describe()) as folder:
+        [job] = open_node(make_settings(tmp_path, spool=folder.node)).ledger.list_jobs(limit=9)
+    assert job.state is JobState.STORED
 
 
 def test_the_site_s_own_node_does_the_work_where_it_is_asked_to(tmp_path: Path) -> None:

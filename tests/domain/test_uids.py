@@ -47,13 +47,21 @@ def test_every_uid_of_the_standard_passes(components: list[int]) -> None:
         "1.-2",
         "1." + "2" * 63,
         "1.\u0662",
+        "1.2\u0662",
         "../1.2",
     ],
 )
 def test_malformed_uids_are_refused(text: str) -> None:
     with pytest.raises(UidMalformed) as caught:
         parse_uid(text)
-    assert caught.value.facts["uid"] == text[:80]
+    assert caught.value.facts["uid"] == "".join(one if one in "0123456789." else "?" for one in text)
+
+
+def test_name_where_a_uid_belongs_is_not_told() -> None:
+    with pytest.raises(UidMalformed) as caught:
+        parse_uid("1.2.DOE^JOHN")
+    assert "DOE" not in f"{caught.value} {caught.value.facts}"
+    assert "'1.2.????????' is not a DICOM UID" in str(caught.value)
 
 
 def test_64_characters_are_allowed() -> None:

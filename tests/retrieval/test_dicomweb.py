@@ -67,6 +67,16 @@ def test_an_error_is_told_by_its_status_and_quotes_nobody(status: int) -> None:
         assert len(peer.requests) == 1
 
 
+def test_an_answer_that_is_no_dicom_is_told(tmp_path: Path) -> None:
+    with running_web_peer(WebPeer(_make("A"), garbled=True)) as peer:
+        archive = WebArchive("web", peer.url)
+        [series] = archive.find_series(archive.find_studies(Wish("A"))[0].study_instance_uid)
+        with pytest.raises(ArchiveUnreachable, match="InvalidDicomError"):
+            archive.fetch(
+                series, archive.find_instances(series), make_inbox(Spool(tmp_path, reserve_bytes=0)), whole=True
+            )
+
+
 def test_nobody_there_is_told() -> None:
     with pytest.raises(ArchiveUnreachable, match="ConnectionError"):
         WebArchive("web", f"http://127.0.0.1:{find_free_port()}").find_studies(Wish("A"))

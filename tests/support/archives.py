@@ -160,6 +160,7 @@ class WebPeer:
         page: it never gives more answers at once than this.
         heeds_offset: whether it skips what was given before.
         status: answers everything with this HTTP status instead, unless it is 200.
+        garbled: sends something else than DICOM in place of instances.
         requests: paths and queries that it was asked.
     """
 
@@ -167,6 +168,7 @@ class WebPeer:
     page: int = 1000
     heeds_offset: bool = True
     status: int = 200
+    garbled: bool = False
     requests: list[str] = field(default_factory=list)
     url: str = ""
 
@@ -178,7 +180,8 @@ class WebPeer:
         wanted = {"StudyInstanceUID": [study] if study else [], "SeriesInstanceUID": [series] if series else []}
         if instance or (series and not path.endswith("/instances")):
             found = select(self.datasets, "IMAGE", wanted | {"SOPInstanceUID": [instance] if instance else []})
-            return _encode_parts(found)
+            kind, body = _encode_parts(found)
+            return kind, body.replace(b"DICM", b"HTML") if self.garbled else body
         level = "IMAGE" if series else "SERIES" if study else "STUDY"
         asked = {name: list(values) for name, values in query.items() if name[0].isupper() and "-" not in values[0]}
         asked = {name: values for name, values in asked.items() if name in self.datasets[0]}
