@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PEERS := $(VENV)/peers
 
-.PHONY: demo test check lint types layers bench bench-memory bench-registration calibrate-registration services samples verdicts conformance clean
+.PHONY: demo test test-slow check lint types layers bench bench-memory bench-registration calibrate-registration services samples verdicts conformance clean
 
 demo: $(STAMP)
 	$(BIN)/fusionnode demo --out demo-out
@@ -16,6 +16,11 @@ WORKERS ?= 2
 test: $(STAMP)
 	@deploy/install-services.sh || [ -z "$$CI" ]
 	$(BIN)/python -m pytest -m "not slow" --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+# Whole batches, every real series and every odd input, soaks of training: an hour on 2 cores.
+test-slow: $(STAMP)
+	@deploy/install-services.sh
+	$(BIN)/python -m pytest -m slow
 
 check: lint types layers test
 
@@ -44,8 +49,11 @@ bench-registration: $(STAMP) $(PEERS)/.installed
 	$(BIN)/python -m tests.benchmarks.bench_registration $(QUICK)
 
 # How often the verdict on a registration is wrong: an hour on 2 cores, and goes on where it was stopped; QUICK=--quick.
+# Then the same on the real people of the public data, where it is there.
 calibrate-registration: $(STAMP)
 	$(BIN)/python -m tests.benchmarks.calibrate_registration --jobs 2 $(QUICK)
+	$(BIN)/python -m tests.benchmarks.calibrate_people
+	$(BIN)/python -m tests.benchmarks.calibrate_real
 
 $(PEERS)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(PEERS)

@@ -42,7 +42,7 @@ from fusionnode.pairing.links import (
     join_candidates,
     make_candidate,
 )
-from fusionnode.pairing.patient import explain_unidentified
+from fusionnode.pairing.patient import explain_unidentified, is_placeholder
 from fusionnode.pairing.select import Chosen, foresee_series, select_series
 from fusionnode.pipeline.schema import Pipeline, SeriesRule
 
@@ -245,6 +245,8 @@ def _explain_waiting(file: PatientFile, one: Candidate, role: Role, now: datetim
     partner = file.pipeline.moving if role is Role.FIXED else file.pipeline.fixed
     obstacles = file.list_obstacles(one.key)
     words = f"no complete {' or '.join(partner.modality)} series of this patient fits"
+    if is_placeholder(one.identity):
+        words += "; the PatientID is a placeholder, so only its study and frame of reference count"
     if obstacles:
         words = min(obstacles, key=lambda obstacle: (-obstacle.weight, obstacle.words)).words
     hold_hours, seen = file.pipeline.pairing.hold_hours, one.series.first_seen_at

@@ -333,6 +333,7 @@ def test_an_older_generation_is_never_paired() -> None:
         (replace(LATER, acquired_at=NOON + timedelta(days=31)), "31 days apart, more than 30"),
         (replace(LATER, acquired_at=None), "states no date"),
         (Scan(PatientIdentity("P2")), "no complete MR series of this patient"),
+        (Scan(PatientIdentity("UNKNOWN")), "the PatientID is a placeholder"),
     ],
 )
 def test_why_a_pet_stays_alone(scan: Scan, words: str) -> None:
