@@ -242,3 +242,22 @@ def test_what_kind_of_series_it_is_comes_before_how_many_slices_it_has() -> None
     planar = make_series("n", "NM", Stack(slices=1), attributes={"ImageType": "ORIGINAL\\PRIMARY\\STATIC\\EMISSION"})
     assert "mosaic" in explain_unfit(rules["mr-nm"].fixed, mosaic)
     assert "planar" in explain_unfit(rules["mr-nm"].moving, planar)
+
+
+@pytest.mark.parametrize(
+    ("description", "taken"),
+    [
+        ("Brain SPECT scatter", False),
+        ("SCATTERED photons", False),
+        ("Compton window", False),
+        ("Brain scatter corrected", True),
+        ("Brain AC scatter-corr", True),
+        ("Brain SPECT", True),
+    ],
+)
+def test_shipped_rules_leave_the_scatter_window_alone(description: str, taken: bool) -> None:
+    [pipeline] = [one for one in SHIPPED if one.moving.modality == ("NM",)]
+    made = make_series(
+        "1", "NM", WHOLE, attributes={**name_it(description), "ImageType": "ORIGINAL\\PRIMARY\\RECON TOMO"}
+    )
+    assert (explain_unfit(pipeline.moving, made) == "") is taken
