@@ -50,7 +50,7 @@ def explain_uid(settings: Settings, uid: str, now: datetime) -> dict[str, Any]:
 def tell_explanation(facts: Mapping[str, Any]) -> Iterator[str]:
     """Yield what `explain_uid` found, line by line, in plain words."""
     for one in facts["series"]:
-        yield f"{one['modality'] or 'series'} {one['series_instance_uid']}#{one['generation']}, {one['frames']} slices"
+        yield f"{one['modality'] or 'series'} {one['series_instance_uid']}#{one['generation']}, {one['frames']} frames"
         yield f"  {one['state']}" + (f": {one['reason']}" if one["reason"] else "")
         for pipeline in one["pipelines"]:
             yield from _tell_account(pipeline)
