@@ -127,15 +127,22 @@ def verify_captures(objects: Sequence[Dataset], request: CaptureRequest) -> None
 
 
 def _read_all(objects: Sequence[Dataset], request: CaptureRequest) -> Iterator[Dataset]:
-    """Read all of them again; a slice is judged at once and goes on without its pixels, or all would be held twice."""
+    """Read all of them again; a slice is judged at once and goes on without what weighs, or all would be held twice."""
     slices = 0
     for ds in objects:
         again = _read_again(ds, request)
         if _name_kind(again) == "slices":
             _verify_capture(again, slices, request)
-            del again.PixelData
+            _lighten(again)
             slices += 1
         yield again
+
+
+def _lighten(ds: Dataset) -> None:
+    """Drop the pixels and the references, of which each of hundreds of slices may have hundreds."""
+    for keyword in ("PixelData", "SourceImageSequence", "ReferencedSeriesSequence"):
+        if keyword in ds:
+            del ds[keyword]
 
 
 def _name_kind(ds: Dataset) -> str:
