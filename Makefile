@@ -39,6 +39,7 @@ bench: $(STAMP)
 	$(BIN)/python -m tests.benchmarks.bench_ingest
 	$(BIN)/python -m tests.benchmarks.bench_main_job
 	$(BIN)/python -m tests.benchmarks.bench_fusers
+	$(BIN)/python -m tests.benchmarks.bench_decoding
 
 # Needs 4 GB of disk and some minutes; fails where a worker passes 2 GB.
 bench-memory: $(STAMP)
