@@ -38,8 +38,7 @@ PIPELINE = parse_pipeline(
     "test.yaml",
 )
 NOW = NOON + timedelta(hours=1)
-HERE = Scan()
-LATER = Scan(study="later", frame="later", acquired_at=NOON + timedelta(days=3))
+HERE, LATER = Scan(), Scan(study="later", frame="later", acquired_at=NOON + timedelta(days=3))
 
 
 def match(*series: Series) -> Matching:
