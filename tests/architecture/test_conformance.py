@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import pytest
 from pydicom.datadict import tag_for_keyword
 
-from tests.support.conformance import COMMAND, PAGE, TABLES, fill_page, list_places, render_table
+from tests.support.conformance import COMMAND, PAGE, TABLES
 from tests.support.standard import list_required
+from tests.support.tables import fill_page, list_places, render_table
 from tests.support.written_attributes import KINDS, Presence, Written, find_class, measure
 
 FOREIGN_TO_POOR_SOURCES = {

@@ -32,7 +32,7 @@ from fusionnode.registration.estimate import estimate_motion
 from fusionnode.registration.presets import PRESETS
 from fusionnode.registration.quality import measure_quality
 from fusionnode.training.datasets import Pair, load_pairs
-from tests.benchmarks.calibrate_registration import draw_table, judge
+from tests.benchmarks.calibrate_registration import draw_table, judge, list_figures
 from tests.support.phantoms import make_motion
 from tests.support.simulated_pairs import flip_left_right, misplace
 
@@ -134,10 +134,7 @@ def _register(mri: Volume, uptake: Volume) -> dict[str, Any]:
         estimate = estimate_motion(mri, uptake, _PRESET)
     except Refused as error:
         return {"refused": str(error)}
-    figures = {name: getattr(estimate, name) for name in ("centre_distance_mm", "overlap")}
-    figures |= {name: getattr(estimate, name) for name in ("information", "information_at_start")}
-    figures["rotation_deg"] = estimate.motion.rotation_deg
-    return _examine(mri, uptake, estimate.motion) | {"estimate": figures}
+    return _examine(mri, uptake, estimate.motion) | {"estimate": list_figures(estimate)}
 
 
 def _examine(mri: Volume, uptake: Volume, motion: RigidMotion) -> dict[str, Any]:

@@ -258,8 +258,13 @@ def _measure(case: _Case, moving: Volume, find: Find) -> dict[str, Any]:
     uptake = quality.describe_uptake(quality.crop_to_head(moving, case.anatomy, motion))
     measured = {"quality": asdict(quality.compare(case.anatomy, uptake, motion))}
     if isinstance(found, MotionEstimate):
-        measured["estimate"] = {name: getattr(found, name) for name in _FIGURES} | {"rotation_deg": motion.rotation_deg}
+        measured["estimate"] = list_figures(found)
     return measured
+
+
+def list_figures(estimate: MotionEstimate) -> dict[str, float]:
+    """What `judge` asks of a motion that the estimator found."""
+    return {name: getattr(estimate, name) for name in _FIGURES} | {"rotation_deg": estimate.motion.rotation_deg}
 
 
 def _hand_over(motion: RigidMotion) -> Find:

@@ -4,9 +4,12 @@
 """
 
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tests.support.tables import fill_page
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 EDGE_CASES = REPOSITORY / "dicom_samples" / "edge_cases" / "VERDICTS.toml"
@@ -78,17 +81,15 @@ def _parse(entry: dict[str, Any]) -> Expectation:
 
 def render_page(page: str, edge_cases: list[Expectation], public_data: list[Expectation]) -> str:
     """Return the page with its two tables as the manifests have them; the prose around them is the page's own."""
-    for title, expectations in (("edge cases", edge_cases), ("public data", public_data)):
-        begin, end = f"<!-- begin {title} -->\n", f"<!-- end {title} -->\n"
-        head, _, rest = page.partition(begin)
-        page = head + begin + _render_table(expectations) + end + rest.partition(end)[2]
-    return page
+    return fill_page(
+        page, {"edge cases": lambda: _list_rows(edge_cases), "public data": lambda: _list_rows(public_data)}
+    )
 
 
-def _render_table(expectations: list[Expectation]) -> str:
-    rows = [("input", "what it is", "through the listener", "`fusionnode fuse`"), ("---",) * 4]
-    rows += [(f"`{one.name}`", one.what, _render(one.node), _render_fuse(one)) for one in expectations]
-    return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |\n" for row in rows)
+def _list_rows(expectations: list[Expectation]) -> Iterator[tuple[str, ...]]:
+    yield "input", "what it is", "through the listener", "`fusionnode fuse`"
+    for one in expectations:
+        yield f"`{one.name}`", one.what, _render(one.node), _render_fuse(one)
 
 
 def _render(verdict: Verdict) -> str:
