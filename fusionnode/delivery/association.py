@@ -5,6 +5,7 @@ import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 from pynetdicom.ae import ApplicationEntity
 from pynetdicom.association import Association
@@ -81,17 +82,29 @@ def associate(
 
 @contextmanager
 def own_answers(assoc: Association) -> Iterator[None]:
-    """Leave every answer to the caller that waits for it.
+    """Leave every answer to the caller that waits for it, and every request of the peer to the time after.
 
     The association's own loop looks for requests of the peer in the same queue and, under load, now and then takes an
-    answer out of it and drops it.
+    answer out of it and drops it. The caller in turn would take a request that comes first for a bad answer.
     """
     take = assoc.dimse.get_msg
-    assoc.dimse.get_msg = lambda block=False: take(True) if block else (None, None)  # type: ignore[method-assign]
+    requests: list[Any] = []
+
+    def take_answer(block: bool = False) -> tuple[Any, Any]:
+        while block:
+            context_id, message = take(True)
+            if message is None or not message.is_valid_request:
+                return context_id, message
+            requests.append((context_id, message))
+        return None, None
+
+    assoc.dimse.get_msg = take_answer  # type: ignore[method-assign]
     try:
         yield
     finally:
         assoc.dimse.get_msg = take  # type: ignore[method-assign]
+        for request in requests:
+            assoc.dimse.msg_queue.put(request)
 
 
 def name_unreachable(peer: Destination, why: str) -> DestinationUnreachable:

@@ -9,7 +9,8 @@ from typing import Any
 from pydicom.uid import UID
 from pynetdicom import _config
 from pynetdicom.association import Association
-from pynetdicom.events import EVT_N_EVENT_REPORT, Event
+from pynetdicom.events import EVT_N_EVENT_REPORT, EVT_PDU_SENT, Event, EventHandlerType
+from pynetdicom.pdu import P_DATA_TF
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     StorageCommitmentPushModel,
@@ -103,21 +104,28 @@ class AssociationSender:
             CommitmentRefused: it does not take the request.
         """
         peer = find_destination(self._destinations, destination)
-        heard = threading.Event()
+        heard, answered = threading.Event(), threading.Event()
 
         def hear(event: Event) -> tuple[int, None]:
             self._keep_report(read_report(event.event_information))
             heard.set()
             return 0x0000, None
 
+        def notice(event: Event) -> None:
+            if heard.is_set() and isinstance(event.pdu, P_DATA_TF):
+                answered.set()
+
         contexts = [build_context(StorageCommitmentPushModel)]
-        with associate(peer, self._ae_title, contexts, self._patience, [(EVT_N_EVENT_REPORT, hear)]) as assoc:
+        handlers: list[EventHandlerType] = [(EVT_N_EVENT_REPORT, hear), (EVT_PDU_SENT, notice)]
+        with associate(peer, self._ae_title, contexts, self._patience, handlers) as assoc:
             if not assoc.is_established:
                 raise _name_refusal(peer, "it does not take storage commitment requests")
             status = _ask(assoc, build_request(transaction_uid, deliveries))
             if status != "0000":
                 raise _name_refusal(peer, f"N-ACTION for storage commitment: {status}")
-            heard.wait(self._patience.report_seconds)
+            if heard.wait(self._patience.report_seconds):
+                # Released between the report and our answer, the peer would wait for that answer in vain.
+                answered.wait(self._patience.answer_seconds)
 
     def echo(self, destination: str) -> str:
         """Ask whether the destination answers; returns the status of its C-ECHO, ``0000``.

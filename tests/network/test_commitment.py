@@ -1,13 +1,20 @@
 """Storage commitment from asking to the ledger: with a real Orthanc, and with peers that report otherwise or not."""
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydicom import Dataset
+from pynetdicom.dimse import DIMSEServiceProvider
+from pynetdicom.dimse_primitives import N_EVENT_REPORT
 
+from fusionnode.delivery.association import Destination, Patience
+from fusionnode.delivery.sender import AssociationSender
 from fusionnode.domain.job import Job, JobState
 from fusionnode.domain.terms import Step
 from fusionnode.intake.listener import Listener
@@ -39,6 +46,30 @@ def _listening(node: Node) -> Iterator[Listener]:
         yield listener
     finally:
         listener.stop()
+
+
+def _be_patient(node: Node) -> Node:
+    """Let it await a report over the asking association however busy this machine is."""
+    [(name, one)] = node.settings.destinations.items()
+    assert isinstance(one, DestinationSettings)
+    peers = {name: Destination(name, one.ae_title, one.host, one.port, commits=True)}
+    patience = Patience(report_seconds=30)
+    sender = AssociationSender(
+        node.settings.spool, peers, node.settings.ae_title, patience, keep_report=node.reports.keep_report
+    )
+    return replace(node, sender=sender)
+
+
+def _slow_answers_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give whoever would release an association before its answers are out the time to do so."""
+    send = DIMSEServiceProvider.send_msg
+
+    def dawdle(self: DIMSEServiceProvider, primitive: Any, context_id: int) -> None:
+        if isinstance(primitive, N_EVENT_REPORT) and primitive.MessageIDBeingRespondedTo is not None:
+            time.sleep(0.3)
+        send(self, primitive, context_id)
+
+    monkeypatch.setattr(DIMSEServiceProvider, "send_msg", dawdle)
 
 
 def _publish(node: Node) -> Job:
@@ -83,15 +114,19 @@ def test_orthanc_commits_to_what_it_has_and_what_it_lost_is_sent_again(tmp_path:
     assert fact["destinations"][0]["committed"] == 10
 
 
-@pytest.mark.parametrize("own_association", [True, False])
-def test_a_report_over_either_association_reaches_the_ledger(tmp_path: Path, own_association: bool) -> None:
+@pytest.mark.parametrize("over", ["its own association", "the asking one", "the asking one, before the answer"])
+def test_a_report_over_any_association_reaches_the_ledger(
+    tmp_path: Path, over: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _slow_answers_down(monkeypatch)
     clock = Clock()
-    with running_peer(CommittingPeer()) as peer:
+    with running_peer(CommittingPeer(report_first="before" in over)) as peer:
         node = _open_node(tmp_path, peer.port)
+        node = node if "own" in over else _be_patient(node)
         runner = StepRunner(node, "worker", clock)
         _publish(node)
         with _listening(node) as listener:
-            peer.report_to = listener.port if own_association else None
+            peer.report_to = listener.port if "own" in over else None
             assert _state(runner, Step.SEND) is JobState.STORED
             await_value(lambda: peer.answers)
             assert peer.answers == [0x0000]

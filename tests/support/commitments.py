@@ -21,6 +21,7 @@ class CommittingPeer:
         report_to: port of the listener that reports go to over an association of their own; None reports over the
             association that asked.
         silent: take requests and never report.
+        report_first: report over the asking association before the request itself is answered.
         status: answer to the request.
         lose: SOP Instance UIDs that it says it lost, once each.
         asked: the requests so far.
@@ -29,6 +30,7 @@ class CommittingPeer:
 
     report_to: int | None = None
     silent: bool = False
+    report_first: bool = False
     status: int = 0x0000
     lose: set[str] = field(default_factory=set)
     stored: list[str] = field(default_factory=list)
@@ -42,12 +44,16 @@ class CommittingPeer:
         return 0x0000
 
     def answer_request(self, event: evt.Event) -> tuple[int, None]:
-        """Take the request and report later, in another thread."""
+        """Take the request and report in another thread."""
         if self.status == 0x0000:
             self.asked.append(event.action_information)
             if not self.silent:
-                arguments = (event.action_information, event.assoc)
-                threading.Thread(target=self._report, args=arguments, daemon=True).start()
+                report = threading.Thread(
+                    target=self._report, args=(event.action_information, event.assoc), daemon=True
+                )
+                report.start()
+                if self.report_first:
+                    report.join(1)
         return self.status, None
 
     def _report(self, request: Dataset, assoc: object) -> None:
