@@ -5,14 +5,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PEERS := $(VENV)/peers
 
-.PHONY: demo test test-slow check lint types layers bench bench-memory bench-registration calibrate-registration services samples verdicts conformance clean
+.PHONY: demo test test-slow check lint types layers bench bench-memory bench-registration calibrate-registration chaos soak services samples verdicts conformance clean
 
 demo: $(STAMP)
 	$(BIN)/fusionnode demo --out demo-out
 
 # Where the services may not be installed, the tests that need them are skipped and listed; in CI that is a failure.
-# Two processes share out whole files; WORKERS=0 runs all in one, which a debugger needs.
-WORKERS ?= 2
+# Three processes share out whole files, as many tests wait; WORKERS=0 runs all in one, which a debugger needs.
+WORKERS ?= 3
 test: $(STAMP)
 	@deploy/install-services.sh || [ -z "$$CI" ]
 	$(BIN)/python -m pytest -m "not slow" --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
@@ -21,6 +21,17 @@ test: $(STAMP)
 test-slow: $(STAMP)
 	@deploy/install-services.sh
 	$(BIN)/python -m pytest -m slow
+
+# Kills every process at every point, takes away broker, database, PACS, disk and time: minutes; prints a table.
+chaos: $(STAMP)
+	@deploy/install-services.sh
+	$(BIN)/python -m tests.chaos.run
+
+# Ten thousand instances from eight senders at once while workers come and go: a quarter of an hour; MINUTES=N.
+MINUTES ?= 15
+soak: $(STAMP)
+	@deploy/install-services.sh
+	$(BIN)/python -m tests.chaos.soak --minutes $(MINUTES)
 
 check: lint types layers test
 
@@ -38,6 +49,7 @@ bench: $(STAMP)
 	@deploy/install-services.sh
 	$(BIN)/python -m tests.benchmarks.bench_ingest
 	$(BIN)/python -m tests.benchmarks.bench_main_job
+	$(BIN)/python -m tests.benchmarks.bench_batch
 	$(BIN)/python -m tests.benchmarks.bench_fusers
 	$(BIN)/python -m tests.benchmarks.bench_decoding
 

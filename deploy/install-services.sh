@@ -4,11 +4,11 @@
 # the tests run their own throw-away instances.
 set -euo pipefail
 
-packages=(orthanc orthanc-dicomweb dcmtk dicom3tools redis-server postgresql)
+packages=(orthanc orthanc-dicomweb dcmtk dicom3tools redis-server postgresql faketime iproute2)
 # What each package is wanted for; a package whose command is already there is not installed again.
 declare -A commands=(
     [orthanc]=Orthanc [orthanc-dicomweb]=/usr/share/orthanc/plugins/libOrthancDicomWeb.so [dcmtk]=storescu
-    [dicom3tools]=dciodvfy [redis-server]=redis-server [postgresql]=/usr/lib/postgresql
+    [faketime]=faketime [iproute2]=ip [dicom3tools]=dciodvfy [redis-server]=redis-server [postgresql]=/usr/lib/postgresql
 )
 
 is_present() {

@@ -34,7 +34,7 @@ def _check_path(path: Path) -> CheckResult:
         if not path.exists():
             raise SettingsInvalid(f"{path} does not exist.")
         if is_site:
-            load_settings(path)
+            load_settings(path).check_reach()
         else:
             _check_pipelines(path)
     except Misconfigured as error:

@@ -18,8 +18,9 @@ from fusionnode import __version__
 from fusionnode.batch.command import batch
 from fusionnode.domain.terms import Step
 from fusionnode.errors import FusionNodeError, Misconfigured
-from fusionnode.logs import configure_logging
-from fusionnode.settings import load_settings
+from fusionnode.logs import configure_logging, configure_service
+from fusionnode.settings import Settings, load_settings
+from fusionnode.upkeep import backup, clean, quarantine, release, restore
 
 app = typer.Typer(
     help="Pairs MRI with PET or SPECT, registers and fuses them, and returns the fused series to the PACS.",
@@ -57,37 +58,25 @@ def demo(
 @app.command()
 def serve(site: Site = None) -> None:
     """Run a whole node in this process: listener, sweep, workers and sender. No broker needed."""
-    from fusionnode.wiring import open_node
-    from fusionnode.worker.inline import EmbeddedNode
+    from fusionnode.worker.service import run_serve
 
-    settings = load_settings(site)
-    node = EmbeddedNode(open_node(settings))
-    node.start()
-    logging.getLogger(__name__).info("%s listens on %s:%d", settings.ae_title, settings.host, node.port)
-    _wait_for_signal()
-    node.stop()
+    run_serve(_load_service("serve", site), _stop_on_signal())
 
 
 @app.command()
 def listen(site: Site = None) -> None:
     """Run only the DICOM listener."""
-    from fusionnode.wiring import build_listener
+    from fusionnode.worker.service import run_listen
 
-    settings = load_settings(site)
-    listener = build_listener(settings)
-    listener.start()
-    logging.getLogger(__name__).info("%s listens on %s:%d", settings.ae_title, settings.host, listener.port)
-    _wait_for_signal()
-    listener.stop()
+    run_listen(_load_service("listen", site), _stop_on_signal())
 
 
 @app.command()
 def sweep(site: Site = None) -> None:
     """Run only the sweep: index, settle, pair, and announce jobs to the workers through the broker."""
-    from fusionnode.wiring import open_node
-    from fusionnode.worker.app import run_sweep
+    from fusionnode.worker.service import run_sweeping
 
-    run_sweep(open_node(load_settings(site)), _stop_on_signal())
+    run_sweeping(_load_service("sweep", site), _stop_on_signal())
 
 
 @app.command()
@@ -96,10 +85,9 @@ def work(
     site: Site = None,
 ) -> None:
     """Run one Celery worker for one queue. Start as many as wanted."""
-    from fusionnode.wiring import open_node
-    from fusionnode.worker.app import run_worker
+    from fusionnode.worker.service import run_working
 
-    run_worker(open_node(load_settings(site)), queue)
+    run_working(_load_service(f"work {queue}", site), queue)
 
 
 @app.command()
@@ -295,7 +283,7 @@ def check(paths: Annotated[list[Path], typer.Argument(help="Pipeline files, fold
 
 @app.command()
 def doctor(site: Site = None) -> None:
-    """Look at this installation: versions, GPU, spool, database, broker, destinations."""
+    """Look at this installation: versions, GPU, spool, database, broker, destinations, archives."""
     from fusionnode.doctor import examine
 
     words = {True: "[green]well[/]", False: "[red]ILL[/]", None: "-"}
@@ -305,6 +293,27 @@ def doctor(site: Site = None) -> None:
         _out.print(f"{finding.subject:20} {words[finding.well]:4} ", end="", highlight=False)
         _out.print(finding.words, markup=False, highlight=False, soft_wrap=True)
     if ill:
+        raise typer.Exit(1)
+
+
+@app.command()
+def audit(
+    folder: Annotated[Path | None, typer.Argument(help="Folder of the trail; that of the site when left out.")] = None,
+    site: Site = None,
+) -> None:
+    """Verify the audit trail: nothing changed, nothing taken out, no file missing."""
+    from fusionnode.traces.people import AuditKey
+    from fusionnode.traces.verify import verify_trail
+
+    settings = load_settings(site)
+    place = folder or settings.audit.folder or settings.spool / "audit"
+    verdict = verify_trail(place, AuditKey(settings.audit.read_key()).of_seals)
+    for one in verdict.findings:
+        where = f"{one.file}:{one.line}" if one.line else one.file
+        _out.print(f"{'note' if one.sound else 'BROKEN'}: {where} {one.words}", markup=False, highlight=False)
+    words = "are whole" if verdict.sound else "are NOT whole"
+    _out.print(f"{verdict.records} records in {verdict.files} files {words}", highlight=False)
+    if not verdict.sound:
         raise typer.Exit(1)
 
 
@@ -324,7 +333,8 @@ def reindex(site: Site = None) -> None:
     _out.print(f"{reindex_spool(load_settings(site))} instances in the ledger")
 
 
-app.command()(batch)
+for command in (batch, backup, clean, quarantine, release, restore):
+    app.command()(command)
 
 
 def main() -> None:
@@ -352,12 +362,15 @@ def _print_json(facts: Any) -> None:
     typer.echo(json.dumps(facts, indent=2))
 
 
+def _load_service(role: str, site: Path | None) -> Settings:
+    """Return the settings, with the log lines as they want them."""
+    settings = load_settings(site)
+    configure_service(role, as_json=settings.log_format == "json")
+    return settings
+
+
 def _stop_on_signal() -> threading.Event:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     return stop
-
-
-def _wait_for_signal() -> None:
-    _stop_on_signal().wait()

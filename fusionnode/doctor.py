@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from fusionnode import __version__
 from fusionnode.errors import FusionNodeError
-from fusionnode.settings import Settings, WebDestinationSettings
-from fusionnode.wiring import build_sender, load_pipelines, open_spool
+from fusionnode.exposure import refuse_exposed
+from fusionnode.settings import PeerSettings, Settings, WebArchiveSettings, WebDestinationSettings
+from fusionnode.wiring import build_archive, build_entrance, build_sender, check_secrets, load_pipelines, open_spool
 
 _LIBRARIES = ("pydicom", "pynetdicom", "SimpleITK", "highdicom", "torch", "numpy", "celery", "redis", "SQLAlchemy")
 
@@ -30,6 +31,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     probes: list[tuple[str, Callable[[Settings], str]]] = [
         ("accelerator", _probe_accelerator),
         ("pipelines", _probe_pipelines),
+        ("secrets", _probe_secrets),
         ("spool", _probe_spool),
         ("database", _probe_database),
         ("broker", _probe_broker),
@@ -38,7 +40,9 @@ def examine(settings: Settings) -> Iterator[Finding]:
         yield _examine_one(subject, lambda probe=probe: probe(settings))  # type: ignore[misc]
     for name in settings.destinations:
         yield _examine_one(f"destination {name}", lambda name=name: _probe_destination(settings, name))  # type: ignore[misc]
-    yield _examine_reach(settings)
+    for name in settings.archives:
+        yield _examine_one(f"archive {name}", lambda name=name: _probe_archive(settings, name))  # type: ignore[misc]
+    yield _examine_one("reach", lambda: _probe_reach(settings))
 
 
 def _examine_one(subject: str, probe: Callable[[], str]) -> Finding:
@@ -64,6 +68,10 @@ def _probe_pipelines(settings: Settings) -> str:
     return ", ".join(pipeline.identifier for pipeline in load_pipelines(settings, settings.destinations).values())
 
 
+def _probe_secrets(settings: Settings) -> str:
+    return f"{check_secrets(settings)} files of keys and passwords, out of the reach of other users of this host"
+
+
 def _probe_spool(settings: Settings) -> str:
     free = open_spool(settings).free_bytes()
     if free < settings.spool_reserve_mb * 1024 * 1024:
@@ -78,6 +86,7 @@ def _probe_database(settings: Settings) -> str:
 
     from fusionnode.index.store import open_ledger
 
+    refuse_exposed(settings.list_ledger_files(), "The database")
     ledger = open_ledger(settings.ledger_url)
     jobs = len(ledger.list_jobs())
     ledger.close()
@@ -102,7 +111,26 @@ def _probe_destination(settings: Settings, name: str) -> str:
     return f"{one.ae_title} at {one.host}:{one.port} answers C-ECHO{' over TLS' if one.tls else ''}"
 
 
-def _examine_reach(settings: Settings) -> Finding:
-    if settings.host in {"127.0.0.1", "localhost", "::1"}:
-        return Finding("reach", None, "only this machine can send (host is loopback)")
-    return Finding("reach", None, "any host that reaches the port can send; there is no allow-list yet")
+def _probe_archive(settings: Settings, name: str) -> str:
+    answer = build_archive(settings, name).probe()
+    one = settings.archives[name]
+    if isinstance(one, WebArchiveSettings):
+        return f"{one.url} answers {answer}"
+    return f"{one.ae_title} at {one.host}:{one.port} answers {answer}{' over TLS' if one.tls else ''}"
+
+
+def _probe_reach(settings: Settings) -> str:
+    settings.check_reach()
+    entrance = build_entrance(settings)
+    called = f", calling {settings.ae_title}" if settings.require_called_ae else ""
+    secured = " over TLS" if entrance.context else ""
+    if settings.tls and settings.tls.ca:
+        secured += " with a certificate of their own" if settings.tls.require_certificate else ""
+    if not settings.peers:
+        return f"this machine alone can send{called}{secured}"
+    return f"{', '.join(map(_name_peer, settings.peers.values()))} can send{called}{secured}"
+
+
+def _name_peer(peer: PeerSettings) -> str:
+    networks = " or ".join(peer.networks) or "anywhere"
+    return f"{peer.ae_title or 'anybody'} from {networks}"

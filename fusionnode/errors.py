@@ -8,13 +8,14 @@
     │   │     ContrastMissing
     │   ├── PairingRefused, RegistrationImplausible, OverlapInsufficient
     │   ├── CaptureInvalid
-    │   ├── TransitionForbidden, JobUnknown, SeriesUnknown, OutputOccupied
+    │   ├── TransitionForbidden, JobUnknown, SeriesUnknown, OutputOccupied, BackupIncomplete
     │   └── PicturesUnusable, ListInvalid
     ├── Unavailable       the world is not ready; retried with back-off
     │   ├── SpoolFull, SpoolFileMissing, SpoolUnreadable
     │   ├── DecoderUnavailable
-    │   ├── LeaseLost, LedgerUnavailable
-    │   ├── DestinationUnreachable, DeliveryIncomplete, CommitmentRefused, DeliveryUncommitted
+    │   ├── LeaseLost, LedgerUnavailable, StepOverdue
+    │   ├── DestinationUnreachable, DeliveryIncomplete, DeliveryRefused, CommitmentRefused,
+    │   │     DeliveryUncommitted
     │   └── ArchiveUnreachable, RetrievalIncomplete
     └── Misconfigured     stop at start-up and say what to change
         ├── SettingsInvalid, PipelineInvalid
@@ -24,7 +25,11 @@ Anything else that escapes is a defect: the job fails loudly with its traceback.
 Facts travel as attributes (``error.facts``), so a report can print them and a test can check them.
 """
 
+import errno
 import traceback
+
+OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
+"""The numbers of operating system errors that mean `SpoolFull`."""
 
 
 def format_frames(error: BaseException) -> str:
@@ -114,6 +119,10 @@ class OutputOccupied(Refused):
     """The output folder holds something already, and nothing is ever overwritten."""
 
 
+class BackupIncomplete(Refused):
+    """A folder to restore from holds no whole backup."""
+
+
 class PicturesUnusable(Refused):
     """A folder of pictures is not laid out in pairs, or one of its pictures cannot be measured."""
 
@@ -127,7 +136,7 @@ class Unavailable(FusionNodeError):
 
 
 class SpoolFull(Unavailable):
-    """The spool's file system has less free space than the configured reserve."""
+    """The spool's file system is full or has less free space than is kept in reserve, or a quota is reached."""
 
 
 class SpoolFileMissing(Unavailable):
@@ -144,6 +153,10 @@ class DecoderUnavailable(Unavailable):
 
 class LeaseLost(Unavailable):
     """Another worker took this step over; whatever this one computed must not be kept."""
+
+
+class StepOverdue(Unavailable):
+    """A step did not end within the time it has, and was ended with the process it ran in."""
 
 
 class LedgerUnavailable(Unavailable):
@@ -168,6 +181,10 @@ class RetrievalIncomplete(Unavailable):
 
 class CommitmentRefused(Unavailable):
     """A destination answers, but does not take a request for storage commitment."""
+
+
+class DeliveryRefused(Unavailable):
+    """A destination refuses some instances for good; they are given up, and everything else it took."""
 
 
 class DeliveryUncommitted(Unavailable):

@@ -1,13 +1,13 @@
 """The site file: who this node is, where its peers are, how patient it is. Read once, at start."""
 
-import tomllib
+from collections.abc import Iterator
 from datetime import UTC, datetime, tzinfo
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -23,6 +23,8 @@ from pydantic import (
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from fusionnode.errors import SettingsInvalid
+from fusionnode.site_file import read_site
+from fusionnode.trace_settings import AuditSettings, HttpSettings
 
 AeTitle = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[ -\[\]-~]{1,16}$")]
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -47,7 +49,11 @@ def _check_url(url: str) -> str:
     return url.rstrip("/")
 
 
-_FILES = {"ca", "certificate", "key", "password_file"}
+def _check_network(text: str) -> str:
+    try:
+        return str(ip_network(text))
+    except ValueError:
+        raise ValueError("expected a network such as 10.1.2.0/24 or fd00:1::/64, or one address") from None
 
 
 class _Strict(BaseModel):
@@ -72,6 +78,39 @@ class TlsSettings(_Strict):
     def _check_key(self) -> Self:
         if self.key and not self.certificate:
             raise ValueError("a key is of no use without its certificate")
+        return self
+
+
+class ListenerTlsSettings(_Strict):
+    """What the listener shows on a secured connection, and whom it trusts (PEM files).
+
+    Attributes:
+        certificate, key: this node's own; the key may be in the certificate's file.
+        ca: authorities that vouch for those who send; left out, nobody is asked for a certificate.
+        require_certificate: whether those who send must show one where ``ca`` is given.
+    """
+
+    certificate: Path
+    key: Path | None = None
+    ca: Path | None = None
+    require_certificate: bool = True
+
+
+class PeerSettings(_Strict):
+    """Somebody who may send to the listener.
+
+    Attributes:
+        ae_title: it calls itself so; empty: anything.
+        networks: it comes from one of these networks (CIDR) or addresses; empty: from anywhere.
+    """
+
+    ae_title: AeTitle | Literal[""] = ""
+    networks: tuple[Annotated[str, AfterValidator(_check_network)], ...] = ()
+
+    @model_validator(mode="after")
+    def _check_bounds(self) -> Self:
+        if not self.ae_title and not self.networks:
+            raise ValueError('expected an ae_title, networks or both; anybody is networks = ["0.0.0.0/0", "::/0"]')
         return self
 
 
@@ -164,22 +203,46 @@ class WorkSettings(_Strict):
     lease_seconds: float = Field(default=60, gt=0)
     max_attempts: int = Field(default=5, ge=1)
     max_send_attempts: int = Field(default=1000, ge=1)
+    max_refusals: int = Field(default=8, ge=1)
+    senders: int = Field(default=4, ge=1)
     retry_seconds: float = Field(default=5, gt=0)
     retry_cap_seconds: float = Field(default=600, gt=0)
     commitment_seconds: float = Field(default=3600, gt=0)
     max_commitment_requests: int = Field(default=24, ge=1)
+    step_seconds: float = Field(default=3600, gt=0)
+
+
+class RetentionSettings(_Strict):
+    """How long what is done with is kept (days; see docs/reference/site-file.md); what waits is never deleted."""
+
+    enabled: bool = True
+    delivered_days: float = Field(default=30, gt=0)
+    unpaired_days: float = Field(default=180, gt=0)
+    failed_days: float = Field(default=365, gt=0)
+
+
+class QuotaSettings(_Strict):
+    """What a node takes on before it answers A700 (see docs/reference/site-file.md); 0 sets no bound."""
+
+    spool_gb: float = Field(default=0, ge=0)
+    waiting_jobs: int = Field(default=0, ge=0)
+    unpaired_series: int = Field(default=0, ge=0)
 
 
 class Settings(BaseSettings):
     """Everything a node must be told. Environment variables (``FUSIONNODE_PORT``, ...) override the site file.
 
     Attributes:
+        require_called_ae: whether those who send must call this node by its AE title.
+        peers: those who may send; none: everybody, and that on loopback only.
+        tls: of the listener; left out, it speaks DICOM without TLS.
         spool: folder for received, prepared and finished objects; shared by all processes of the node.
         database_url: SQLAlchemy URL; empty means SQLite inside the spool.
         broker_url: Redis URL for the scaled-out form; empty means embedded workers.
         time_zone: of the site's clocks, such as ``Europe/Paris``; empty means the one this host is set to.
         pipelines: folder of pipeline files; empty means the ones that come with fusionnode.
         device: where networks run; ``auto`` is the GPU if one is visible, else the CPU.
+        log_format: of the commands that run for long.
     """
 
     model_config = SettingsConfigDict(
@@ -194,17 +257,25 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: Port = 11112
     max_associations: int = Field(default=64, ge=1)
+    require_called_ae: bool = True
+    peers: dict[str, PeerSettings] = Field(default_factory=dict)
+    tls: ListenerTlsSettings | None = None
     spool: Path = Path("spool")
-    spool_reserve_mb: int = Field(default=512, ge=0)
+    spool_reserve_mb: int = Field(default=2048, ge=0)
     database_url: SecretStr = SecretStr("")
     broker_url: SecretStr = SecretStr("")
     time_zone: TimeZone = ""
     pipelines: Path | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    log_format: Literal["text", "json"] = "text"
     destinations: dict[str, AnyDestination] = Field(default_factory=dict)
     archives: dict[str, AnyArchive] = Field(default_factory=dict)
     settle: SettleSettings = SettleSettings()
     work: WorkSettings = WorkSettings()
+    audit: AuditSettings = AuditSettings()
+    http: HttpSettings = HttpSettings()
+    retention: RetentionSettings = RetentionSettings()
+    quota: QuotaSettings = QuotaSettings()
 
     @classmethod
     def settings_customise_sources(
@@ -217,6 +288,46 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Let the environment win over the site file, which arrives as constructor arguments."""
         return env_settings, init_settings
+
+    @property
+    def is_on_loopback(self) -> bool:
+        """Whether only this machine reaches the listener."""
+        try:
+            return self.host == "localhost" or ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    def check_reach(self) -> None:
+        """Check that it is said who may send, where others can.
+
+        Raises:
+            SettingsInvalid: any host that reaches the listener could send.
+        """
+        if self.peers or self.is_on_loopback:
+            return
+        raise SettingsInvalid(
+            f"The listener on {self.host or '*'}:{self.port} would take instances from any host that reaches it.",
+            remedy='Say in the site file who may send, for each `[peers.NAME]` an `ae_title = "MR1"`, '
+            '`networks = ["10.1.2.0/24"]` or both; or keep `host` on 127.0.0.1.',
+        )
+
+    def list_ledger_files(self) -> Iterator[Path]:
+        """Yield the file of a database that is one."""
+        scheme, _, place = self.ledger_url.partition(":///")
+        if scheme.startswith("sqlite") and place:
+            yield Path(place)
+
+    def list_secret_files(self) -> Iterator[Path]:
+        """Yield the files of keys and passwords."""
+        for one in (*self.destinations.values(), *self.archives.values()):
+            if isinstance(one, WebDestinationSettings) and one.password_file:
+                yield one.password_file
+            if one.tls and one.tls.certificate:
+                yield one.tls.key or one.tls.certificate
+        if self.tls:
+            yield self.tls.key or self.tls.certificate
+        if self.audit.key_file:
+            yield self.audit.key_file
 
     def find_zone(self, moment: datetime) -> tzinfo:
         """The zone that the site's clocks showed at ``moment`` (timezone-aware), summer time included."""
@@ -238,7 +349,7 @@ def load_settings(site: Path | None) -> Settings:
     Raises:
         SettingsInvalid: every mistake of the file and the environment at once.
     """
-    facts = _read_site(site) if site else {}
+    facts = read_site(site) if site else {}
     try:
         return Settings(**facts)
     except SettingsError as unreadable:
@@ -252,32 +363,3 @@ def load_settings(site: Path | None) -> Settings:
             remedy="See docs/reference/site-file.md.",
             mistakes=mistakes,
         ) from None
-
-
-def _read_site(site: Path) -> dict[str, Any]:
-    try:
-        text = site.read_text(encoding="utf-8")
-        facts = tomllib.loads(text) if site.suffix == ".toml" else yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, yaml.YAMLError) as error:
-        raise SettingsInvalid(
-            f"The site file {site} cannot be read: {error}.", remedy="Mend or name another."
-        ) from None
-    if not isinstance(facts, dict):
-        raise SettingsInvalid(f"The site file {site} is not a table of settings.", remedy="See deploy/site.toml.")
-    for key in ("spool", "pipelines"):
-        if isinstance(facts.get(key), str):
-            facts[key] = site.parent / facts[key]
-    for peers in (facts.get("destinations"), facts.get("archives")):
-        for one in peers.values() if isinstance(peers, dict) else ():
-            _anchor_files(one, site.parent)
-    return facts
-
-
-def _anchor_files(table: Any, folder: Path) -> None:
-    """Take the files that a destination names from ``folder``, in place; what is no table is told of later."""
-    if not isinstance(table, dict):
-        return
-    for key, value in table.items():
-        if key in _FILES and isinstance(value, str):
-            table[key] = folder / value
-    _anchor_files(table.get("tls"), folder)

@@ -1,29 +1,42 @@
 """Who fulfils which port: the one place that knows the edges by name."""
 
+import hashlib
 import os
 import socket
 import ssl
 import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fusionnode.delivery.association import Destination
+from fusionnode import __version__
+from fusionnode.delivery.destination import Destination
+from fusionnode.delivery.observed import ObservedSender
 from fusionnode.delivery.outbox import SpoolOutbox
 from fusionnode.delivery.router import Router
 from fusionnode.delivery.sender import AssociationSender
 from fusionnode.delivery.stow import StowSender, WebDestination
+from fusionnode.domain.retention import RetentionLimits
 from fusionnode.errors import PipelineInvalid, SettingsInvalid
+from fusionnode.exposure import refuse_exposed
+from fusionnode.flow.housekeeping import Holdings, Housekeeper
+from fusionnode.flow.observing import UNOBSERVED, ExchangeObserver, RemotePeer
 from fusionnode.flow.ports import Ledger, Outbox, PreparedStore, Reports, Sender, SeriesSource
 from fusionnode.flow.sweep import Sweeper
 from fusionnode.fusion.cards import CARDS, find_card
 from fusionnode.index.header import read_header
 from fusionnode.index.source import SpoolSeriesSource
 from fusionnode.index.store import migrate, open_ledger
+from fusionnode.intake.access import AllowedPeer, AllowList, parse_network
+from fusionnode.intake.door import Entrance
+from fusionnode.intake.limits import ListenerLimits
 from fusionnode.intake.listener import Listener
+from fusionnode.intake.quota import Quota
 from fusionnode.intake.reports import ReportFolder
 from fusionnode.intake.spool import Spool
+from fusionnode.intake.tls import FreshContext
 from fusionnode.pairing.settle import SettleTimes
 from fusionnode.pipeline.parse import parse_pipelines
 from fusionnode.pipeline.schema import Pipeline
@@ -31,11 +44,30 @@ from fusionnode.retrieval.archive import Archive
 from fusionnode.retrieval.association import Peer
 from fusionnode.retrieval.dicomweb import WebArchive
 from fusionnode.retrieval.dimse import DimseArchive, Method
-from fusionnode.settings import ArchiveSettings, DestinationSettings, Settings, TlsSettings, WebDestinationSettings
+from fusionnode.retrieval.observed import ObservedArchive
+from fusionnode.settings import (
+    ArchiveSettings,
+    DestinationSettings,
+    ListenerTlsSettings,
+    Settings,
+    TlsSettings,
+    WebDestinationSettings,
+)
+from fusionnode.traces.people import AuditKey, Naming
+from fusionnode.traces.trail import AuditTrail
+from fusionnode.traces.watcher import Watcher
 from fusionnode.workbench.prepared import PreparedFolder
+from fusionnode.workbench.trash import TrashFolder
 
 if TYPE_CHECKING:
     from fusionnode.fusion.fuse import Fuser
+
+# The suites of TLS 1.2 that BCP 195 recommends (RFC 9325 section 4.2); those of TLS 1.3 are all good.
+_SUITES = ":".join(
+    f"ECDHE-{signature}-{cipher}"
+    for cipher in ("AES256-GCM-SHA384", "AES128-GCM-SHA256")
+    for signature in ("ECDSA", "RSA")
+)
 
 
 @dataclass(frozen=True)
@@ -51,10 +83,15 @@ class Node:
     outbox: Outbox
     sender: Sender
     reports: Reports
+    holdings: Holdings
 
 
-def open_node(settings: Settings, pipelines: Mapping[str, Pipeline] | None = None) -> Node:
+def open_node(
+    settings: Settings, pipelines: Mapping[str, Pipeline] | None = None, observer: ExchangeObserver = UNOBSERVED
+) -> Node:
     """Open spool and ledger, read the pipelines, unless others are given, and put the edges together.
+
+    ``observer`` is told what is sent.
 
     Raises:
         Misconfigured: a pipeline, the spool or the database schema is wrong.
@@ -62,11 +99,13 @@ def open_node(settings: Settings, pipelines: Mapping[str, Pipeline] | None = Non
     """
     if pipelines is None:
         pipelines = load_pipelines(settings, known_destinations=settings.destinations)
-    sender = build_sender(settings)
+    check_secrets(settings)
+    sender = ObservedSender(build_sender(settings), settings.spool, name_destinations(settings), observer)
     spool = open_spool(settings)
     reports = ReportFolder(settings.spool)
     reports.prepare()
     migrate(settings.ledger_url)
+    refuse_exposed(settings.list_ledger_files(), "The database")
     ledger = open_ledger(settings.ledger_url)
     return Node(
         settings=settings,
@@ -78,6 +117,7 @@ def open_node(settings: Settings, pipelines: Mapping[str, Pipeline] | None = Non
         outbox=SpoolOutbox(settings.spool),
         sender=sender,
         reports=reports,
+        holdings=ledger,
     )
 
 
@@ -97,9 +137,16 @@ def open_fuser(name: str, device: str = "cpu") -> "Fuser":
 
 
 def open_spool(settings: Settings) -> Spool:
-    """Open the spool, making its folders."""
-    spool = Spool(settings.spool, reserve_bytes=settings.spool_reserve_mb * 1024 * 1024)
+    """Open the spool, making its folders.
+
+    Raises:
+        SettingsInvalid: it cannot be used, or other users of this host can read it.
+    """
+    asked = settings.quota
+    quota = Quota(int(asked.spool_gb * 1e9), asked.waiting_jobs, asked.unpaired_series)
+    spool = Spool(settings.spool, settings.spool_reserve_mb * 1024 * 1024, quota)
     spool.prepare()
+    refuse_exposed([settings.spool], "The spool")
     return spool
 
 
@@ -113,17 +160,29 @@ def build_sender(settings: Settings) -> Router:
     for name, one in settings.destinations.items():
         if isinstance(one, DestinationSettings):
             tls = build_tls(one.tls) if one.tls else None
-            nodes[name] = Destination(name, one.ae_title, one.host, one.port, tls, one.commitment)
+            place = (name, one.ae_title, one.host, one.port)
+            nodes[name] = Destination(*place, settings.ae_title, tls, one.commitment)
         else:
             servers[name] = WebDestination(name, one.url, build_tls(one.tls), one.user, _read_password(name, one))
     reports = ReportFolder(settings.spool)
-    to_nodes = AssociationSender(settings.spool, nodes, settings.ae_title, keep_report=reports.keep_report)
+    to_nodes = AssociationSender(settings.spool, nodes, keep_report=reports.keep_report)
     to_servers = StowSender(settings.spool, servers)
     return Router(dict.fromkeys(nodes, to_nodes) | dict.fromkeys(servers, to_servers))
 
 
-def build_archive(settings: Settings, name: str) -> Archive:
-    """Return the archive that the site file calls ``name``.
+def name_destinations(settings: Settings) -> dict[str, RemotePeer]:
+    """Return who stands behind the name of each destination."""
+    return {name: _describe_peer(one) for name, one in settings.destinations.items()}
+
+
+def _describe_peer(one: DestinationSettings | WebDestinationSettings) -> RemotePeer:
+    if isinstance(one, WebDestinationSettings):
+        return RemotePeer(address=one.url)
+    return RemotePeer(ae_title=one.ae_title, address=one.host)
+
+
+def build_archive(settings: Settings, name: str) -> ObservedArchive:
+    """Return the archive that the site file calls ``name``; nobody observes it yet.
 
     Raises:
         SettingsInvalid: there is none, or a certificate, a key or a password cannot be read.
@@ -137,9 +196,11 @@ def build_archive(settings: Settings, name: str) -> Archive:
     if isinstance(one, ArchiveSettings):
         tls = build_tls(one.tls) if one.tls else None
         peer = Peer(name, one.ae_title, one.host, one.port, settings.ae_title, tls)
-        return DimseArchive(peer, Method(one.retrieve), one.move_to or settings.ae_title)
-    access = (one.user, _read_password(name, one)) if one.user else None
-    return WebArchive(name, one.url, build_tls(one.tls), access)
+        archive: Archive = DimseArchive(peer, Method(one.retrieve), one.move_to or settings.ae_title)
+    else:
+        access = (one.user, _read_password(name, one)) if one.user else None
+        archive = WebArchive(name, one.url, build_tls(one.tls), access)
+    return ObservedArchive(archive, _describe_peer(one))
 
 
 def build_tls(tls: TlsSettings | None) -> ssl.SSLContext:
@@ -157,14 +218,42 @@ def build_tls(tls: TlsSettings | None) -> ssl.SSLContext:
             # A key under a passphrase would have the service wait for somebody to type it.
             context.load_cert_chain(tls.certificate, tls.key, password="")
     except OSError as problem:
-        files = ", ".join(str(path) for path in (tls.ca, tls.certificate, tls.key) if path)
-        raise SettingsInvalid(
-            f"TLS cannot be set up from {files}: {getattr(problem, 'reason', '') or problem.strerror}.",
-            remedy="Name PEM files that this process may read, and a key without passphrase that fits its certificate.",
-        ) from None
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+        raise _translate_unusable(problem, tls) from None
+    _restrict(context)
     context.check_hostname = tls.check_host
     return context
+
+
+def build_listener_tls(tls: ListenerTlsSettings) -> ssl.SSLContext:
+    """Return how the listener secures connections: as `build_tls`, and with a certificate of those who send.
+
+    Raises:
+        SettingsInvalid: a file is missing, or holds no certificate or not the right key.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(tls.certificate, tls.key, password="")
+        if tls.ca:
+            context.load_verify_locations(tls.ca)
+            context.verify_mode = ssl.CERT_REQUIRED if tls.require_certificate else ssl.CERT_OPTIONAL
+    except OSError as problem:
+        raise _translate_unusable(problem, tls) from None
+    _restrict(context)
+    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
+    return context
+
+
+def _restrict(context: ssl.SSLContext) -> None:
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(_SUITES)
+
+
+def _translate_unusable(problem: OSError, tls: TlsSettings | ListenerTlsSettings) -> SettingsInvalid:
+    files = ", ".join(str(path) for path in (tls.ca, tls.certificate, tls.key) if path)
+    return SettingsInvalid(
+        f"TLS cannot be set up from {files}: {getattr(problem, 'reason', '') or problem.strerror}.",
+        remedy="Name PEM files that this process may read, and a key without passphrase that fits its certificate.",
+    )
 
 
 def _read_password(name: str, destination: WebDestinationSettings) -> str:
@@ -179,10 +268,68 @@ def _read_password(name: str, destination: WebDestinationSettings) -> str:
         ) from problem
 
 
+def check_secrets(settings: Settings) -> int:
+    """Check that no other user of this host can read a key or a password; return how many files of them there are.
+
+    Raises:
+        SettingsInvalid: one can be read.
+    """
+    files = list(settings.list_secret_files())
+    refuse_exposed(files, "The key or password in")
+    return len(files)
+
+
 def build_listener(settings: Settings) -> Listener:
-    """Return the listener of the site, not yet started. It needs the spool and nothing else."""
-    spool = open_spool(settings)
-    return Listener(settings.ae_title, settings.host, settings.port, spool, max_associations=settings.max_associations)
+    """Return the listener of the site, not yet started. It needs the spool and nothing else.
+
+    Raises:
+        SettingsInvalid: anybody could send, a certificate or a key cannot be used, or others can read the spool or a
+            key.
+    """
+    settings.check_reach()
+    check_secrets(settings)
+    entrance = build_entrance(settings)
+    return Listener(settings.ae_title, settings.host, settings.port, open_spool(settings), entrance)
+
+
+def build_entrance(settings: Settings) -> Entrance:
+    """Return who may come in to the listener of the site.
+
+    Raises:
+        SettingsInvalid: a certificate or a key cannot be used.
+    """
+    peers = tuple(AllowedPeer(one.ae_title, tuple(map(parse_network, one.networks))) for one in settings.peers.values())
+    allowed = AllowList(peers, settings.ae_title if settings.require_called_ae else "")
+    limits = ListenerLimits(max_associations=settings.max_associations)
+    tls = settings.tls
+    if tls is None:
+        return Entrance(allowed, limits)
+    files = [path for path in (tls.certificate, tls.key, tls.ca) if path]
+    return Entrance(allowed, limits, FreshContext(lambda: build_listener_tls(tls), files))
+
+
+def build_watcher(settings: Settings, role: str) -> Watcher:
+    """Return what keeps the audit trail and the metrics of a process that does the work of ``role``.
+
+    Raises:
+        SettingsInvalid: the key of the trail cannot be read, or others can read the trail.
+    """
+    audit, key = settings.audit, AuditKey(settings.audit.read_key())
+    folder = audit.folder or settings.spool / "audit"
+    refuse_exposed([folder], "The audit trail")
+    trail = AuditTrail(folder, role, settings.ae_title, key.of_seals, audit.max_mb << 20)
+    own = RemotePeer(ae_title=settings.ae_title, address=socket.gethostname())
+    return Watcher(role, own, trail, Naming(audit.patients), key, _describe_configuration(settings))
+
+
+def _describe_configuration(settings: Settings) -> dict[str, str]:
+    """Return what tells one configuration from another; the secrets in it are stars."""
+    digest = hashlib.sha256(settings.model_dump_json().encode()).hexdigest()
+    folder = settings.pipelines or find_shared("pipelines")
+    facts = {"version": __version__, "site SHA-256": digest}
+    for path in sorted(folder.glob("*.y*ml")):
+        facts[f"{path.name} SHA-256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return facts
 
 
 def build_sweeper(node: Node) -> Sweeper:
@@ -190,6 +337,19 @@ def build_sweeper(node: Node) -> Sweeper:
     settle = node.settings.settle
     times = SettleTimes(settle.idle_seconds, settle.slow_seconds, settle.gap_seconds)
     return Sweeper(node.ledger, node.spool, read_header, node.prepared, node.pipelines, times)
+
+
+def build_housekeeper(node: Node) -> Housekeeper:
+    """Return what deletes by age as the site wants it. No series goes while a pipeline may still find it a partner."""
+    asked = node.settings.retention
+    days = max((pipeline.pairing.window_days for pipeline in node.pipelines.values()), default=0)
+    limits = RetentionLimits(
+        delivered=timedelta(days=asked.delivered_days),
+        unpaired=timedelta(days=asked.unpaired_days),
+        failed=timedelta(days=asked.failed_days),
+        window=timedelta(days=days + 1),
+    )
+    return Housekeeper(node.holdings, TrashFolder(node.settings.spool), limits if asked.enabled else None)
 
 
 def load_pipelines(settings: Settings, known_destinations: Collection[str] | None) -> dict[str, Pipeline]:

@@ -1,19 +1,29 @@
 """Fixtures shared by all chapters, and what is said at the end about the tests that could not run."""
 
+import ctypes
+import gc
 import os
 
 # Small tensors on two cores are faster without a team of threads, and the processes that tests start inherit this.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pydicom.config
 import pytest
 from hypothesis import settings
 
+from tests.support.command_server import CommandServer, command_server
+
 # A deadline would assert how busy the machine is.
 settings.register_profile("fusionnode", deadline=None)
 settings.load_profile("fusionnode")
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_LARGE_BYTES = 32 << 20
+"""As far as glibc goes by itself."""
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -24,6 +34,23 @@ _LONGEST = ("system", "demo", "dicom_samples", "registration", "test_cli.py")
 def _strict_writing() -> None:
     """Tests are stricter than production: a value that breaks its VR fails the moment it is written."""
     pydicom.config.settings.writing_validation_mode = pydicom.config.RAISE
+
+
+@pytest.fixture(scope="session")
+def commands() -> Iterator[CommandServer]:
+    """Runs `fusionnode` commands, each in a process of its own, without the seconds it takes to start one."""
+    with command_server() as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _usual_memory() -> Iterator[None]:
+    """A worker tells the C library to give back every large block; in this process that would slow all later tests."""
+    yield
+    with suppress(AttributeError, OSError, TypeError):
+        library = ctypes.CDLL(None)
+        library.mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
+        library.mallopt(_M_TRIM_THRESHOLD, 2 * _LARGE_BYTES)
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +65,15 @@ def real_data() -> Path:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest goes first, so that of several processes none is left with it at the end."""
     items.sort(key=_rank)
+
+
+def pytest_collection_finish() -> None:
+    """All that is imported and collected stays to the end: no collection of garbage has to go through it again.
+
+    There are a good million objects, and pynetdicom's servers collect garbage by themselves, as often as they look.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _rank(item: pytest.Item) -> int:

@@ -14,6 +14,15 @@ def test_the_files_that_come_with_the_project_are_good() -> None:
     assert [(result.kind, result.mistakes) for result in results] == [("pipeline", ()), ("site file", ())]
 
 
+def test_a_site_that_anybody_can_send_to_is_told(tmp_path: Path) -> None:
+    site = tmp_path / "site.toml"
+    site.write_text('host = "0.0.0.0"\n')
+    [result] = check_paths([site])
+    assert "any host" in result.mistakes[0]
+    site.write_text('host = "0.0.0.0"\n[peers.mr1]\nnetworks = ["10.1.2.0/24"]\n')
+    assert check_paths([site])[0].mistakes == ()
+
+
 def test_every_mistake_of_a_pipeline_is_told(tmp_path: Path) -> None:
     path = tmp_path / "broken.yaml"
     path.write_text("name: Not A Name\nversion: '1'\nfixed: {modality: [XX]}\nhost: example\n")

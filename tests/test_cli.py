@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from fusionnode.domain.job import JobEvent
 from fusionnode.domain.terms import Step
 from fusionnode.settings import load_settings
 from fusionnode.wiring import open_node
+from tests.support.command_server import CommandServer, Ended
 from tests.support.datasets import Identity, Layout, make_mr_series, make_pt_series
 from tests.support.files import write_series
 from tests.support.nodes import MOMENT, publish_objects
@@ -20,8 +22,19 @@ from tests.support.running import FUSIONNODE
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
-def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+Run = Callable[..., Ended]
+
+
+def _start(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the installed program, which takes a second or two to start."""
     return subprocess.run([FUSIONNODE, *arguments], capture_output=True, text=True, check=False, timeout=100)
+
+
+@pytest.fixture
+def run(commands: CommandServer, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The same in a process that was forked."""
+    folder = tmp_path_factory.mktemp("told")
+    return lambda *arguments: commands.run(arguments, folder / "out", 60, folder / "err")
 
 
 @pytest.fixture(scope="module")
@@ -29,124 +42,122 @@ def new_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site file of a node that was migrated and has received nothing; for commands that change nothing."""
     site = tmp_path_factory.mktemp("new") / "site.toml"
     site.write_text('spool = "spool"\n')
-    assert _run("migrate", "--site", str(site)).returncode == 0
+    assert _start("migrate", "--site", str(site)).returncode == 0
     return site
 
 
-def test_help_names_every_command() -> None:
-    text = _run("--help").stdout
+def test_help_names_every_command(run: Run) -> None:
+    text = run("--help").output
     names = "demo serve listen sweep work fuse batch evaluate train models "
-    names += "series explain jobs retry resend check doctor migrate reindex"
+    names += "series explain jobs retry resend check doctor migrate reindex clean quarantine release backup restore"
     assert all(name in text for name in names.split())
 
 
 def test_version_is_the_package_s() -> None:
     from fusionnode import __version__
 
-    assert _run("--version").stdout.strip() == __version__
+    assert _start("--version").stdout.strip() == __version__
 
 
 def test_a_broken_site_file_is_wrong_usage_and_said_without_a_traceback(tmp_path: Path) -> None:
     site = tmp_path / "site.toml"
     site.write_text("port = 'eleven'\n")
-    done = _run("jobs", "--site", str(site))
+    done = _start("jobs", "--site", str(site))
     assert done.returncode == 2
     assert "port" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_models_lists_every_card_as_json() -> None:
-    facts = json.loads(_run("models", "--json").stdout)
+def test_models_lists_every_card_as_json(run: Run) -> None:
+    facts = json.loads(run("models", "--json").output)
     assert {fact["name"] for fact in facts} >= {"laplacian", "maximum", "mask-attention"}
     assert sum(fact["default"] for fact in facts) == 1
     assert all({"version", "sha256", "parameters", "available"} <= fact.keys() for fact in facts)
 
 
-def test_models_as_a_table_names_them_too() -> None:
-    assert "mask-attention" in _run("models").stdout
+def test_models_as_a_table_names_them_too(run: Run) -> None:
+    assert "mask-attention" in run("models").output
 
 
-def test_train_on_a_folder_without_pairs_is_told(tmp_path: Path) -> None:
-    done = _run("train", "mask-attention", "--data", str(tmp_path), "--out", str(tmp_path / "run"))
-    assert done.returncode == 1
-    assert "no picture pairs" in done.stderr
+def test_train_on_a_folder_without_pairs_is_told(run: Run, tmp_path: Path) -> None:
+    done = run("train", "mask-attention", "--data", str(tmp_path), "--out", str(tmp_path / "run"))
+    assert done.status == 1
+    assert "no picture pairs" in done.errors
     assert not (tmp_path / "run").exists()
 
 
-def test_train_of_an_unknown_loss_is_wrong_usage(tmp_path: Path) -> None:
-    done = _run("train", "mask-attention", "--data", str(tmp_path), "--out", str(tmp_path / "run"), "--loss", "love")
-    assert done.returncode == 2
-    assert "balanced" in done.stderr
+def test_train_of_an_unknown_loss_is_wrong_usage(run: Run, tmp_path: Path) -> None:
+    done = run("train", "mask-attention", "--data", str(tmp_path), "--out", str(tmp_path / "run"), "--loss", "love")
+    assert done.status == 2
+    assert "balanced" in done.errors
 
 
-def test_retry_of_an_unknown_job_is_told(new_site: Path) -> None:
-    done = _run("retry", "no-such-job", "--site", str(new_site))
-    assert done.returncode == 1
-    assert "JobUnknown" in done.stderr
+def test_retry_of_an_unknown_job_is_told(run: Run, new_site: Path) -> None:
+    done = run("retry", "no-such-job", "--site", str(new_site))
+    assert done.status == 1
+    assert "JobUnknown" in done.errors
 
 
-def test_looking_makes_nothing(tmp_path: Path) -> None:
+def test_looking_makes_nothing(run: Run, tmp_path: Path) -> None:
     site = tmp_path / "site.toml"
     site.write_text('spool = "spool"\n')
-    assert _run("jobs", "--json", "--site", str(site)).returncode != 0
+    assert run("jobs", "--json", "--site", str(site)).status != 0
     assert not (tmp_path / "spool").exists()
 
 
-def test_jobs_of_a_new_node_are_an_empty_list(new_site: Path) -> None:
-    assert json.loads(_run("jobs", "--json", "--site", str(new_site)).stdout) == []
+def test_jobs_of_a_new_node_are_an_empty_list(run: Run, new_site: Path) -> None:
+    assert json.loads(run("jobs", "--json", "--site", str(new_site)).output) == []
 
 
 @pytest.mark.parametrize(("uid", "code"), [("1.2.3", "SeriesUnknown"), ("Mrs Example", "UidMalformed")])
-def test_explain_of_what_is_not_there_is_told(new_site: Path, uid: str, code: str) -> None:
-    done = _run("explain", uid, "--site", str(new_site))
-    assert done.returncode == 1
-    assert code in done.stderr
-    assert "Traceback" not in done.stderr
+def test_explain_of_what_is_not_there_is_told(run: Run, new_site: Path, uid: str, code: str) -> None:
+    done = run("explain", uid, "--site", str(new_site))
+    assert done.status == 1
+    assert code in done.errors
+    assert "Traceback" not in done.errors
 
 
-def test_check_says_what_is_wrong_and_fails(tmp_path: Path) -> None:
+def test_check_says_what_is_wrong_and_fails(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "pipeline.yaml"
     path.write_text("name: broken\n")
-    done = _run("check", str(REPOSITORY / "pipelines"), str(path))
-    assert done.returncode == 1
-    assert "good: pipeline" in done.stdout
-    assert "wrong: pipeline" in done.stdout
+    done = run("check", str(REPOSITORY / "pipelines"), str(path))
+    assert done.status == 1
+    assert "good: pipeline" in done.output
+    assert "wrong: pipeline" in done.output
 
 
-def test_doctor_finds_a_destination_that_does_not_answer(tmp_path: Path) -> None:
+def test_doctor_finds_a_destination_that_does_not_answer(run: Run, tmp_path: Path) -> None:
     site = tmp_path / "site.toml"
     site.write_text('spool = "spool"\n[destinations.pacs]\nae_title = "PACS"\nhost = "127.0.0.1"\nport = 1\n')
-    done = _run("doctor", "--site", str(site))
-    assert done.returncode == 1
-    [line] = [line for line in done.stdout.splitlines() if line.startswith("destination pacs")]
+    done = run("doctor", "--site", str(site))
+    assert done.status == 1
+    [line] = [line for line in done.output.splitlines() if line.startswith("destination pacs")]
     assert "ILL" in line
 
 
-def test_fuse_writes_everything_or_nothing(tmp_path: Path) -> None:
+def test_fuse_writes_everything_or_nothing(run: Run, tmp_path: Path) -> None:
     frame = Identity(frame_of_reference_uid="1.2.3")
     write_series(tmp_path / "mr", make_mr_series(identity=frame))
     write_series(tmp_path / "pt", make_pt_series(identity=Identity(frame_of_reference_uid="1.2.3", series_number=2)))
     out = tmp_path / "out"
     arguments = ("fuse", str(tmp_path / "mr"), str(tmp_path / "pt"), "--out", str(out), "--json")
-    done = _run(*arguments)
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
+    done = run(*arguments)
+    assert done.status == 0, done.errors
+    report = json.loads(done.output)
     assert report["slices"] == len(list((out / "fused").iterdir())) == 12
     assert json.loads((out / "report.json").read_text()) == report
     assert (out / "preview.png").read_bytes().startswith(b"\x89PNG")
-    again = _run(*arguments)
-    assert again.returncode == 1
-    assert "OutputOccupied" in again.stderr
-    unknown = _run(
-        "fuse", str(tmp_path / "mr"), str(tmp_path / "pt"), "--out", str(tmp_path / "x"), "--network", "nope"
-    )
-    assert unknown.returncode == 2
+    again = run(*arguments)
+    assert again.status == 1
+    assert "OutputOccupied" in again.errors
+    unknown = run("fuse", str(tmp_path / "mr"), str(tmp_path / "pt"), "--out", str(tmp_path / "x"), "--network", "nope")
+    assert unknown.status == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mr", "out", "pt"]
 
 
 @pytest.mark.parametrize("command", ["serve", "listen", "work"])
-def test_every_unit_in_deploy_starts_a_command_that_exists(command: str) -> None:
-    assert _run(command, "--help").returncode == 0
+def test_every_unit_in_deploy_starts_a_command_that_exists(run: Run, command: str) -> None:
+    assert run(command, "--help").status == 0
     units = "".join(path.read_text() for path in (REPOSITORY / "deploy" / "systemd").iterdir())
     assert f"fusionnode {command} " in units
 
@@ -161,14 +172,15 @@ def test_light_commands_do_not_load_the_heavy_libraries(new_site: Path) -> None:
         "        app(arguments, standalone_mode=False)\n"
         "    except SeriesUnknown:\n"
         "        assert arguments[0] == 'explain'\n"
-        "    print(arguments[0], {'torch', 'SimpleITK', 'celery', 'highdicom'} & set(sys.modules), file=sys.stderr)"
+        "    print(arguments[0], {'torch', 'SimpleITK', 'celery', 'highdicom'} & set(sys.modules), file=sys.stderr)\n"
+        "import fusionnode.worker.app, fusionnode.worker.files\n"
+        "print('worker', {'torch'} & set(sys.modules), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", probe], cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    assert done.stderr.splitlines() == [f"{arguments[0]} set()" for arguments in light]
+    assert done.stderr.splitlines() == [f"{name} set()" for name in (*(arguments[0] for arguments in light), "worker")]
 
 
-def test_resend_and_jobs_tell_each_destination_s_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
+def test_resend_and_jobs_tell_each_destination_s_account(run: Run, tmp_path: Path) -> None:
     site = tmp_path / "site.toml"
     site.write_text('spool = "spool"\n[destinations.pacs]\nae_title = "PACS"\nhost = "127.0.0.1"\nport = 1\n')
     node = open_node(load_settings(site))
@@ -178,10 +190,10 @@ def test_resend_and_jobs_tell_each_destination_s_account(tmp_path: Path, monkeyp
     [account] = node.ledger.list_consignments(job.id)
     node.ledger.save_consignment(sending, replace(account, dead=True, reason="It was switched off."), MOMENT)
     node.ledger.advance_job(sending, JobEvent.FAILED, MOMENT)
-    assert "pacs: 0/2, given up" in _run("jobs", "--site", str(site)).stdout
-    told = _run("resend", job.id, "--destination", "pacs", "--site", str(site))
-    assert (told.returncode, told.stdout) == (0, f"2 instances of {job.id} are to be sent\n")
-    assert "given up" not in _run("jobs", "--site", str(site)).stdout
-    refused = _run("resend", job.id, "--destination", "attic", "--site", str(site))
-    assert refused.returncode == 1
-    assert "TransitionForbidden" in refused.stderr
+    assert "pacs: 0/2, given up" in run("jobs", "--site", str(site)).output
+    told = run("resend", job.id, "--destination", "pacs", "--site", str(site))
+    assert (told.status, told.output) == (0, f"2 instances of {job.id} are to be sent\n")
+    assert "given up" not in run("jobs", "--site", str(site)).output
+    refused = run("resend", job.id, "--destination", "attic", "--site", str(site))
+    assert refused.status == 1
+    assert "TransitionForbidden" in refused.errors

@@ -1,14 +1,24 @@
 """A probe that fails is a finding, never an exception, and secrets are not told."""
 
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from fusionnode.demo.pacs import StoragePacs
+from fusionnode.demo.pacs import OrthancPacs, StoragePacs
 from fusionnode.doctor import examine
-from fusionnode.settings import Settings, WebDestinationSettings
+from fusionnode.index.store import migrate
+from fusionnode.settings import (
+    ArchiveSettings,
+    ListenerTlsSettings,
+    PeerSettings,
+    Settings,
+    WebArchiveSettings,
+    WebDestinationSettings,
+)
+from tests.support.certificates import make_authority
 from tests.support.nodes import make_settings, open_test_node, storage_pacs
-from tests.support.pacs import find_dicomweb_root, running_orthanc
+from tests.support.pacs import find_dicomweb_root, find_free_port, running_orthanc
 
 
 def _findings(settings: Settings) -> dict[str, tuple[bool | None, str]]:
@@ -39,14 +49,87 @@ def test_everything_that_is_ill_is_told_in_one_go(tmp_path: Path) -> None:
     assert "hunter2" not in str(findings)
 
 
-def test_a_node_that_any_host_can_reach_is_remarked_upon(tmp_path: Path) -> None:
-    findings = _findings(make_settings(tmp_path, host="0.0.0.0"))
-    assert "allow-list" in findings["reach"][1]
+def test_who_can_send_is_told_and_that_anybody_can_is_ill(tmp_path: Path) -> None:
+    authority = make_authority(tmp_path / "ca")
+    papers = authority.issue("node")
+    tls = ListenerTlsSettings(certificate=papers.certificate, key=papers.key, ca=authority.own.certificate)
+    peers = {
+        "mr1": PeerSettings(ae_title="MR1", networks=("10.1.2.0/24", "fd00:1::/64")),
+        "ct": PeerSettings(ae_title="CT"),
+        "lab": PeerSettings(networks=("10.9.9.9",)),
+    }
+    well, words = _findings(make_settings(tmp_path, host="0.0.0.0"))["reach"]
+    assert well is False
+    assert "[peers.NAME]" in words
+    assert _findings(make_settings(tmp_path))["reach"] == (True, "this machine alone can send, calling FUSIONNODE")
+    assert _findings(make_settings(tmp_path, host="0.0.0.0", peers=peers, tls=tls))["reach"] == (
+        True,
+        "MR1 from 10.1.2.0/24 or fd00:1::/64, CT from anywhere, anybody from 10.9.9.9/32 can send, calling FUSIONNODE"
+        " over TLS with a certificate of their own",
+    )
+
+
+def test_secrets_that_others_can_read_are_ill(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        secret = folder / "password"
+        secret.write_text("hunter2")
+        secret.chmod(0o644)
+        spool = folder / "spool"
+        spool.mkdir()
+        spool.chmod(0o755)
+        database = folder / "ledger.sqlite"
+        migrate(f"sqlite:///{database}")
+        database.chmod(0o644)
+        web = WebDestinationSettings(url="http://127.0.0.1:1", user="node", password_file=secret)
+        settings = make_settings(tmp_path, destinations={"web": web}, spool=spool, database_url=f"sqlite:///{database}")
+        findings = _findings(settings)
+    for subject in ("secrets", "spool", "database"):
+        well, words = findings[subject]
+        assert well is False
+        assert "every user of this host" in words
+    assert "hunter2" not in str(findings)
 
 
 @pytest.mark.system
 def test_a_dicomweb_server_is_asked_in_its_own_language(tmp_path: Path) -> None:
-    with running_orthanc(tmp_path / "orthanc") as pacs:
-        destinations = {"pacs": WebDestinationSettings(url=find_dicomweb_root(pacs))}
-        findings = _findings(make_settings(tmp_path, destinations=destinations))
-    assert findings["destination pacs"] == (True, f"{find_dicomweb_root(pacs)} answers HTTP 200")
+    with running_orthanc(tmp_path / "orthanc", {"DicomModalities": {"node": ["FUSIONNODE", "127.0.0.1", 1]}}) as pacs:
+        url = find_dicomweb_root(pacs)
+        destinations = {"pacs": WebDestinationSettings(url=url)}
+        settings = make_settings(tmp_path, destinations=destinations, archives=_list_archives(pacs, url))
+        findings = _findings(settings)
+        # Greets, but answers no queries of those whom it does not know.
+        findings["archive stranger"] = _findings(settings.model_copy(update={"ae_title": "STRANGER"}))["archive get"]
+    assert findings["destination pacs"] == (True, f"{url} answers HTTP 200")
+    there = f"ORTHANC at 127.0.0.1:{pacs.port} answers C-ECHO and C-FIND"
+    assert findings["archive get"] == (True, f"{there}, takes C-GET")
+    assert findings["archive move"] == (True, f"{there}, takes C-MOVE")
+    assert findings["archive web"] == (True, f"{url} answers QIDO-RS")
+    for name, why in (("lost", "404"), ("stranger", "C-FIND")):
+        well, words = findings[f"archive {name}"]
+        assert well is False
+        assert why in words
+
+
+def test_an_archive_that_is_away_is_ill(tmp_path: Path) -> None:
+    port = find_free_port()
+    archives = {
+        "pacs": ArchiveSettings(ae_title="PACS", host="127.0.0.1", port=port),
+        "web": WebArchiveSettings(url=f"http://127.0.0.1:{port}"),
+    }
+    findings = _findings(make_settings(tmp_path, archives=archives))
+    for name in archives:
+        well, words = findings[f"archive {name}"]
+        assert well is False
+        assert str(port) in words
+
+
+def _list_archives(pacs: OrthancPacs, url: str) -> dict[str, ArchiveSettings | WebArchiveSettings]:
+    here = ArchiveSettings(ae_title=pacs.ae_title, host="127.0.0.1", port=pacs.port)
+    return {
+        "get": here,
+        "move": here.model_copy(update={"retrieve": "move"}),
+        "web": WebArchiveSettings(url=url),
+        "lost": WebArchiveSettings(url=f"{url}/nowhere"),
+    }

@@ -1,16 +1,21 @@
 """Log lines carry the job, and steps carry their seconds."""
 
+import json
 import logging
+import os
 import subprocess
 import sys
+import threading
 import warnings
+from contextvars import copy_context
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
 
-from fusionnode.logs import StepClock, configure_logging, job_context
+from fusionnode.logs import StepClock, _LineFilter, configure_logging, configure_service, job_context
 from tests.support.files import write_series
 from tests.support.nodes import make_pair
 
@@ -113,3 +118,74 @@ def test_step_clock_keeps_the_steps_in_order_and_leaves_out_one_that_failed() ->
         pass
     assert list(clock.seconds) == ["first", "second"]
     assert all(seconds >= 0 for seconds in clock.seconds.values())
+
+
+_WORDS = "DOE^JOHN"
+
+
+def test_json_lines_say_when_where_and_of_whom(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(as_json=True, role="serve")
+    logger = logging.getLogger("fusionnode.test")
+    with job_context("abc123", ["1.2", "1.3"]):
+        logger.info("inside %s", 'quoted "\n')
+    logger.warning("outside", extra={"association": "a1", "series": ["1.4"]})
+    inside, outside = (json.loads(line) for line in capsys.readouterr().err.splitlines())
+    assert (inside["job"], inside["series"], inside["process"], inside["level"]) == (
+        "abc123",
+        ["1.2", "1.3"],
+        "serve",
+        "INFO",
+    )
+    assert inside["message"] == 'inside quoted "\n'
+    assert datetime.fromisoformat(inside["time"]).utcoffset() == timedelta(0)
+    assert (outside["association"], outside["series"], "job" in outside) == ("a1", ["1.4"], False)
+    assert (outside["logger"], outside["pid"]) == ("fusionnode.test", os.getpid())
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_an_exception_is_told_without_its_words(capsys: pytest.CaptureFixture[str], as_json: bool) -> None:
+    configure_logging(as_json=as_json)
+    try:
+        raise ValueError(_WORDS)
+    except ValueError:
+        logging.getLogger("fusionnode.test").exception("it failed")
+    told = capsys.readouterr().err
+    assert "test_logs.py" in told
+    assert "ValueError" in told
+    assert "DOE" not in told
+
+
+def test_a_thread_that_ends_by_an_error_is_told_without_its_words(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    configure_service("serve", as_json=True)
+
+    def fail() -> None:
+        raise ValueError(_WORDS)
+
+    thread = threading.Thread(target=fail, name="sweep")
+    thread.start()
+    thread.join()
+    told = capsys.readouterr().err
+    assert "thread sweep ended: ValueError" in json.loads(told)["message"]
+    assert "DOE" not in told
+
+
+def test_the_context_of_a_job_follows_into_its_threads_only_where_it_is_carried() -> None:
+    seen: list[str] = []
+    with job_context("abc123"):
+        threads = [
+            threading.Thread(target=copy_context().run, args=(lambda: seen.append(read_job()),)),
+            threading.Thread(target=lambda: seen.append(read_job())),
+        ]
+        for thread in threads:
+            thread.start()
+            thread.join()
+    assert seen == ["abc123", "-"]
+
+
+def read_job() -> str:
+    record = logging.LogRecord("fusionnode", logging.INFO, "", 0, "", None, None)
+    _LineFilter().filter(record)
+    return str(record.__dict__["job_id"])

@@ -184,3 +184,61 @@ def test_a_password_comes_from_the_environment_and_is_not_shown(
     assert isinstance(web, WebDestinationSettings)
     assert web.password.get_secret_value() == "hunter2"
     assert "hunter2" not in repr(settings)
+
+
+def test_peers_are_named_by_title_networks_or_both(tmp_path: Path) -> None:
+    site = tmp_path / "site.toml"
+    site.write_text(
+        'host = "0.0.0.0"\n[peers.mr1]\nae_title = "MR1"\nnetworks = ["10.1.2.0/24", "fd00:1::1"]\n'
+        '[peers.pet]\nae_title = "PET"\n[tls]\ncertificate = "node.pem"\nca = "ca.pem"\n'
+    )
+    settings = load_settings(site)
+    settings.check_reach()
+    assert settings.peers["mr1"].networks == ("10.1.2.0/24", "fd00:1::1/128")
+    assert settings.peers["pet"].networks == ()
+    assert settings.tls is not None
+    assert (settings.tls.certificate, settings.tls.require_certificate) == (tmp_path / "node.pem", True)
+    assert list(settings.list_secret_files()) == [tmp_path / "node.pem"]
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ("", r"peers\.one.*ae_title, networks or both"),
+        ('networks = ["10.1.2.5/24"]', "10.1.2.0/24 or"),
+        ('networks = ["scanner.example"]', "a network such as"),
+        ('ae_title = "FAR TOO LONG A TITLE"', "ae_title"),
+        ('title = "MR1"', "title"),
+    ],
+)
+def test_peers_that_make_no_sense_are_told(tmp_path: Path, table: str, told: str) -> None:
+    site = tmp_path / "site.toml"
+    site.write_text(f"[peers.one]\n{table}\n")
+    with pytest.raises(SettingsInvalid, match=told):
+        load_settings(site)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "", "::", "10.0.0.5", "node.example", "localhost.example"])
+def test_a_host_that_others_can_reach_needs_peers(host: str) -> None:
+    settings = Settings(host=host)
+    assert not settings.is_on_loopback
+    with pytest.raises(SettingsInvalid, match="any host"):
+        settings.check_reach()
+
+
+def test_no_secret_is_in_what_is_said_of_a_wrong_site(tmp_path: Path) -> None:
+    site = tmp_path / "site.toml"
+    site.write_text(
+        'port = 0.5\ndatabase_url = "postgresql+psycopg://u:hunter2@db/x"\nbroker_url = "redis://:hunter2@b/0"\n'
+        '[destinations.web]\nurl = "https://web.example"\nuser = 5\npassword = "hunter2"\n'
+        '[archives.web]\nurl = "https://web.example"\npasswort = "hunter2"\n'
+    )
+    with pytest.raises(SettingsInvalid) as refusal:
+        load_settings(site)
+    assert "hunter2" not in str(refusal.value) + str(refusal.value.facts)
+    for broken in ('password = "hunter2', "password: [hunter2"):
+        path = tmp_path / ("broken.toml" if "=" in broken else "broken.yaml")
+        path.write_text(broken)
+        with pytest.raises(SettingsInvalid) as refusal:
+            load_settings(path)
+        assert "hunter2" not in str(refusal.value)

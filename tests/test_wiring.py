@@ -2,6 +2,7 @@
 
 import ssl
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,21 @@ import torch
 from fusionnode.domain.model import ModelCard
 from fusionnode.errors import DestinationUnreachable, ModelUnavailable, ModelUnknown, PipelineInvalid, SettingsInvalid
 from fusionnode.fusion.cards import CARDS
+from fusionnode.index.store import migrate
+from fusionnode.intake.access import parse_address
 from fusionnode.retrieval.dicomweb import WebArchive
 from fusionnode.retrieval.dimse import DimseArchive, Method
-from fusionnode.settings import DestinationSettings, TlsSettings, WebDestinationSettings
+from fusionnode.settings import (
+    DestinationSettings,
+    ListenerTlsSettings,
+    PeerSettings,
+    TlsSettings,
+    WebDestinationSettings,
+)
 from fusionnode.wiring import (
     build_archive,
+    build_entrance,
+    build_listener,
     build_sender,
     build_tls,
     find_shared,
@@ -155,3 +166,90 @@ def test_a_password_that_cannot_be_read_stops_the_node_and_only_its_file_is_name
     web = WebDestinationSettings(url="http://127.0.0.1:1", user="node", password_file=tmp_path / "gone")
     with pytest.raises(SettingsInvalid, match="gone"):
         build_sender(make_settings(tmp_path, destinations={"web": web}))
+
+
+def test_a_listener_that_anybody_can_reach_does_not_start_and_says_what_to_write(tmp_path: Path) -> None:
+    with pytest.raises(SettingsInvalid, match=r"\[peers\.NAME\]"):
+        build_listener(make_settings(tmp_path, host="0.0.0.0"))
+    assert not (tmp_path / "spool").exists()
+    for host in ("127.0.0.1", "127.3.2.1", "::1", "localhost"):
+        build_listener(make_settings(tmp_path, host=host))
+    build_listener(make_settings(tmp_path, host="::", peers={"lab": PeerSettings(networks=("10.0.0.0/8",))}))
+
+
+def test_the_listener_lets_in_whom_the_site_names(tmp_path: Path) -> None:
+    peers = {"mr1": PeerSettings(ae_title="MR1", networks=("10.1.2.0/24", "::ffff:10.7.0.0/112"))}
+    entrance = build_entrance(make_settings(tmp_path, peers=peers, max_associations=5))
+    mapped = parse_address("::ffff:10.7.1.1")
+    assert entrance.allowed.judge(mapped, "MR1", "FUSIONNODE") is None
+    assert entrance.allowed.judge(mapped, "MR1", "OTHER") is not None
+    assert entrance.allowed.judge(mapped, "MR2", "FUSIONNODE") is not None
+    assert entrance.limits.max_associations == 5
+    assert entrance.context is None
+    anyhow = build_entrance(make_settings(tmp_path, require_called_ae=False))
+    assert anyhow.allowed.judge(mapped, "X", "OTHER") is None
+
+
+def test_the_listener_s_tls_is_of_1_2_or_later_with_forward_secrecy_and_asks_for_certificates(
+    authority: Authority, tmp_path: Path
+) -> None:
+    ours, ca = authority.issue("listener"), authority.own.certificate
+    modes = {
+        ssl.CERT_NONE: ListenerTlsSettings(certificate=ours.certificate, key=ours.key),
+        ssl.CERT_REQUIRED: ListenerTlsSettings(certificate=ours.certificate, key=ours.key, ca=ca),
+        ssl.CERT_OPTIONAL: ListenerTlsSettings(
+            certificate=ours.certificate, key=ours.key, ca=ca, require_certificate=False
+        ),
+    }
+    for mode, tls in modes.items():
+        entrance = build_entrance(make_settings(tmp_path, tls=tls))
+        assert entrance.context is not None
+        context = entrance.context()
+        assert context.verify_mode is mode
+        assert context.minimum_version is ssl.TLSVersion.TLSv1_2
+    for either in (context, build_tls(TlsSettings(ca=ca))):
+        suites = {one["name"] for one in either.get_ciphers() if one["protocol"] != "TLSv1.3"}
+        assert suites == {f"ECDHE-{s}-AES{n}" for s in ("RSA", "ECDSA") for n in ("128-GCM-SHA256", "256-GCM-SHA384")}
+
+
+@pytest.mark.parametrize("wrong", ["missing", "foreign key"])
+def test_a_listener_whose_certificate_cannot_be_used_does_not_start(
+    authority: Authority, tmp_path: Path, wrong: str
+) -> None:
+    ours = authority.issue("broken")
+    tls = ListenerTlsSettings(
+        certificate=tmp_path / "gone.pem" if wrong == "missing" else ours.certificate, key=authority.own.key
+    )
+    with pytest.raises(SettingsInvalid, match="pem"):
+        build_listener(make_settings(tmp_path, tls=tls))
+
+
+@pytest.mark.parametrize("exposed", ["key", "password_file", "spool", "database"])
+def test_a_node_does_not_start_while_others_can_read_what_is_secret(
+    authority: Authority, tmp_path: Path, exposed: str
+) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        path = folder / "secret"
+        if exposed == "spool":
+            path.mkdir()
+        elif exposed == "database":
+            migrate(f"sqlite:///{path}")
+        else:
+            path.write_bytes(authority.own.key.read_bytes())
+        path.chmod(0o755 if exposed == "spool" else 0o644)
+        web = WebDestinationSettings(url="http://127.0.0.1:1", user="u", password_file=path)
+        tls = TlsSettings(certificate=authority.own.certificate, key=path)
+        changes = {
+            "key": {"destinations": {"pacs": DestinationSettings(**PACS, tls=tls)}},
+            "password_file": {"destinations": {"pacs": web}},
+            "spool": {"spool": path},
+            "database": {"database_url": f"sqlite:///{path}"},
+        }[exposed]
+        settings = make_settings(tmp_path, **changes)
+        with pytest.raises(SettingsInvalid, match="every user of this host") as refusal:
+            open_node(settings)
+        assert str(path) in str(refusal.value)
+        path.chmod(0o750 if exposed == "spool" else 0o640)
+        open_node(settings)

@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bars
-from rich.text import Text
 
 from fusionnode.batch.request import BatchRequest, Existing, Progress
 from fusionnode.logs import configure_logging
@@ -58,7 +57,7 @@ def batch(  # noqa: PLR0913, PLR0917 - one parameter per option
     if console.is_terminal:
         # The bars tell how far it is; log lines between would tear them.
         configure_logging(logging.WARNING)
-        with Bars(*_make_columns(), console=console) as bars:
+        with open_bars(console) as bars:
             summary = run_batch(request, settings, BarTeller(bars))
     else:
         summary = run_batch(request, settings, LineTeller())
@@ -69,18 +68,55 @@ def batch(  # noqa: PLR0913, PLR0917 - one parameter per option
         raise typer.Exit(1)
 
 
-class BarTeller:
-    """Shows two bars: what was fetched, and what was fused."""
+def open_bars(console: Console) -> Bars:
+    """Return what draws the bars of a `BarTeller`, not yet drawing."""
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[pace]}")
+    return Bars(*columns, console=console)
 
-    def __init__(self, bars: Bars) -> None:
+
+class Pace:
+    """How fast a count grows from where it stood when it became known: what an earlier run did is no rate of this one.
+
+    Args:
+        clock: seconds, never going back.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._first: tuple[int, float] | None = None
+        self._at_end: tuple[int, str] = 0, ""
+
+    def describe(self, done: int, total: int) -> str:
+        """Return the rate and the time left in words; empty before the first is done. At the end the rate stays."""
+        if not total:
+            return ""
+        if done == total == self._at_end[0]:
+            return self._at_end[1]
+        now = self._clock()
+        self._first = self._first or (done, now)
+        words = describe_rate(done - self._first[0], total - done, now - self._first[1])
+        self._at_end = (total, words) if done == total else (0, "")
+        return words
+
+
+class BarTeller:
+    """Shows two bars: what was fetched, and what was fused.
+
+    Args:
+        clock: seconds, never going back.
+    """
+
+    def __init__(self, bars: Bars, clock: Clock = time.monotonic) -> None:
         self._bars = bars
-        self._fetch = bars.add_task("fetched", total=None)
-        self._fuse = bars.add_task("fused", total=None)
+        self._tasks = [bars.add_task(name, total=None, pace="") for name in ("fetched", "fused")]
+        self._paces = Pace(clock), Pace(clock)
 
     def __call__(self, state: Progress) -> None:
         """Show how far it is."""
-        self._bars.update(self._fetch, completed=state.fetched, total=state.found or None)
-        self._bars.update(self._fuse, completed=state.ended, total=state.pairs or None)
+        counts = (state.fetched, state.found, state.found), (state.ended, state.pairs, state.expected_pairs)
+        for task, pace, (done, known, expected) in zip(self._tasks, self._paces, counts, strict=True):
+            words = pace.describe(done, expected)
+            self._bars.update(task, completed=done, total=known or None, pace=words)
 
 
 class LineTeller:
@@ -92,47 +128,46 @@ class LineTeller:
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._clock = clock
-        self._begun = clock()
-        self._at_first: int | None = None
-        self._told: tuple[str, float] = "", float("-inf")
+        self._paces = Pace(clock), Pace(clock)
+        self._told: tuple[Progress | None, float] = None, float("-inf")
 
     def __call__(self, state: Progress) -> None:
         """Print how far it is."""
         now = self._clock()
-        self._at_first = state.ended if self._at_first is None else self._at_first
-        words = f"fetched {state.fetched} of {state.found}, fused {state.ended} of {state.pairs}"
+        fetching = self._paces[0].describe(state.fetched, state.found)
+        fusing = self._paces[1].describe(state.ended, state.expected_pairs)
         is_end = state.fetched == state.found and state.ended == state.pairs
-        if words == self._told[0] or (now - self._told[1] < _LINE_SECONDS and not is_end):
+        if state == (self._told[0] or Progress()) or (now - self._told[1] < _LINE_SECONDS and not is_end):
             return
-        self._told = words, now
-        rate = describe_rate(state.ended - self._at_first, state.pairs - state.ended, now - self._begun)
-        typer.echo(words + rate, err=True)
+        self._told = state, now
+        parts = [
+            ", ".join(filter(None, (f"{what} {done} of {total}", pace)))
+            for what, done, total, pace in (
+                ("fetched", state.fetched, state.found, fetching),
+                ("fused", state.ended, state.pairs, fusing),
+            )
+        ]
+        typer.echo("; ".join(parts), err=True)
 
 
 def describe_rate(done: int, left: int, seconds: float) -> str:
-    """Return the rate and the time left, such as ``, 1.5 a minute, about 4 min left``; empty before the first is done.
+    """Return the rate and the time left, such as ``1.5 a minute, about 4 min left``; empty before the first is done.
 
     Args:
-        done: pairs ended within ``seconds``.
-        left: pairs known that have not ended.
+        done: how many ended within ``seconds``.
+        left: how many are known, or to be expected, that have not ended.
         seconds: since the run began.
     """
     if done <= 0 or seconds <= 0:
         return ""
     minute = 60 * done / seconds
-    return f", {minute:.1f} a minute" + (f", about {max(1, round(left / minute))} min left" if left else "")
-
-
-class _RateColumn(ProgressColumn):
-    """How many a minute."""
-
-    def render(self, task: Task) -> Text:
-        """Return the rate."""
-        return Text(f"{60 * task.speed:.1f}/min" if task.speed else "", style="progress.data.speed")
-
-
-def _make_columns() -> tuple[ProgressColumn, ...]:
-    return TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _RateColumn(), TimeRemainingColumn()
+    rate = f"{minute:.1f} a minute" if minute >= 1 else f"{60 * minute:.1f} an hour"
+    if left <= 0:
+        return rate
+    minutes = left / minute
+    if minutes < 1:
+        return f"{rate}, less than 1 min left"
+    return f"{rate}, about {f'{minutes:.0f} min' if minutes < 100 else f'{minutes / 60:.0f} h'} left"
 
 
 def _split(names: str) -> tuple[str, ...]:

@@ -73,6 +73,11 @@ class BatchFolder:
             os.truncate(self._journal, len(whole))
 
 
+def is_begun(root: Path) -> bool:
+    """Whether a batch was begun in this folder."""
+    return (root / "batch.json").exists()
+
+
 @contextmanager
 def open_batch(root: Path, asked: Mapping[str, Any]) -> Iterator[BatchFolder]:
     """Begin a batch in a new or empty folder, or go on with the same one; nobody else works there meanwhile.
@@ -81,7 +86,7 @@ def open_batch(root: Path, asked: Mapping[str, Any]) -> Iterator[BatchFolder]:
         OutputOccupied: it holds something else, or another batch, or one that is running.
     """
     known = root / "batch.json"
-    if root.exists() and not known.exists() and (not root.is_dir() or _holds_others(root)):
+    if root.exists() and not is_begun(root) and (not root.is_dir() or _holds_others(root)):
         raise OutputOccupied(f"{root} holds something that no batch made.", remedy="Name a new folder with --out.")
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
     with (root / "lock").open("w") as lock:
@@ -89,10 +94,10 @@ def open_batch(root: Path, asked: Mapping[str, Any]) -> Iterator[BatchFolder]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise OutputOccupied(f"Another process works in {root}.", remedy="Wait until it ends.") from None
-        if known.exists():
+        if is_begun(root):
             _require_same(json.loads(known.read_text(encoding="utf-8")), asked, root)
         folder = BatchFolder(root, owns_node=not asked.get("node", False))
-        if not known.exists():
+        if not is_begun(root):
             write_whole(known, json.dumps(dict(asked), indent=2) + "\n")
         yield folder
 

@@ -5,6 +5,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from fusionnode.batch.earlier import RESULT_MODALITY, EarlierResult, read_result
 from fusionnode.batch.folder import BatchFolder
@@ -16,6 +17,8 @@ from fusionnode.retrieval.retrieve import Perseverance, retrieve_series
 from fusionnode.retrieval.wishes import DateRange, Wish, read_range
 
 logger = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
 
 _GLANCES = 4
 _SILENT_STUDIES = 3
@@ -90,13 +93,17 @@ class Gatherer:
                 yield
 
     def _find(self, wish: Wish) -> list[FoundStudy]:
+        return self._persist(f"query {wish.row}", lambda: self._find_wanted(wish))
+
+    def _persist(self, what: str, ask: Callable[[], Answer]) -> Answer:
+        """Ask until there is an answer; the last attempt may raise `ArchiveUnreachable`."""
         for attempt in range(1, self.perseverance.attempts):
             try:
-                return self._find_wanted(wish)
+                return ask()
             except ArchiveUnreachable as unreachable:
-                logger.warning("query %d, attempt %d: %s", wish.row, attempt, unreachable)
+                logger.warning("%s, attempt %d: %s", what, attempt, unreachable)
                 self.perseverance.sleep(self.perseverance.pause_seconds * 2 ** (attempt - 1))
-        return self._find_wanted(wish)
+        return ask()
 
     def _find_wanted(self, wish: Wish) -> list[FoundStudy]:
         """Return the studies in which there is something to fetch, as far as the archive says."""
@@ -125,7 +132,7 @@ class Gatherer:
     def _bring_study(self, study: str) -> bool:
         """Bring one study and note how that ended; returns whether the archive answered."""
         try:
-            series = self.archive.find_series(study)
+            series = self._persist(f"study {study}", lambda: self.archive.find_series(study))
         except ArchiveUnreachable as unreachable:
             self._note_trouble(study, "", unreachable)
             return False

@@ -35,6 +35,11 @@ class Progress:
     ended: int = 0
     pairs: int = 0
 
+    @property
+    def expected_pairs(self) -> int:
+        """How many pairs there will be if what is still to be fetched holds as many as what was."""
+        return round(self.pairs * max(self.found, self.fetched) / self.fetched) if self.fetched else self.pairs
+
 
 @dataclass(frozen=True)
 class BatchRequest:
@@ -125,10 +130,12 @@ class BatchRequest:
     def _read_list(self) -> str:
         try:
             return self.patients.read_text(encoding="utf-8") if self.patients else ""
-        except (OSError, UnicodeDecodeError) as error:
+        except OSError as error:
             raise ListInvalid(
-                f"The patient list {self.patients} cannot be read: {type(error).__name__}.", remedy="Save it as UTF-8."
+                f"The patient list {self.patients} cannot be read: {error.strerror}.", remedy="Name it with --patients."
             ) from None
+        except UnicodeDecodeError:
+            raise ListInvalid(f"The patient list {self.patients} is not UTF-8.", remedy="Save it as UTF-8.") from None
 
 
 def choose_pipelines(request: BatchRequest, installed: Mapping[str, Pipeline]) -> dict[str, Pipeline]:

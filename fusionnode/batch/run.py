@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,13 +13,13 @@ from pydantic import SecretStr
 
 from fusionnode.batch.crew import Crew
 from fusionnode.batch.earlier import EarlierResult, Judge
-from fusionnode.batch.folder import BatchFolder, open_batch
+from fusionnode.batch.folder import BatchFolder, is_begun, open_batch
 from fusionnode.batch.gather import Gatherer
 from fusionnode.batch.inbox import SpoolInbox
 from fusionnode.batch.request import BatchRequest, Progress, choose_pipelines
 from fusionnode.batch.results import ResultFolder
 from fusionnode.batch.summary import list_fetched_series, list_results, list_torn, list_whole, write_summary
-from fusionnode.batch.tree import gather_trees
+from fusionnode.batch.tree import gather_trees, require_folders
 from fusionnode.batch.verdicts import name_pair
 from fusionnode.domain.job import WAITING, WORKING, Job, JobState
 from fusionnode.domain.pair import Pair
@@ -28,9 +28,20 @@ from fusionnode.errors import SettingsInvalid
 from fusionnode.flow.sweep import Sweeper
 from fusionnode.index.store import open_ledger
 from fusionnode.pipeline.schema import Pipeline
+from fusionnode.retrieval.archive import Archive
 from fusionnode.retrieval.retrieve import Perseverance
+from fusionnode.retrieval.wishes import Wish
 from fusionnode.settings import ArchiveSettings, Settings, SettleSettings, WorkSettings
-from fusionnode.wiring import Node, build_archive, build_listener, build_sweeper, load_pipelines, open_node
+from fusionnode.traces.watcher import Watcher
+from fusionnode.wiring import (
+    Node,
+    build_archive,
+    build_listener,
+    build_sweeper,
+    build_watcher,
+    load_pipelines,
+    open_node,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -65,9 +76,17 @@ def run_batch(request: BatchRequest, settings: Settings, tell: Tell) -> dict[str
     for name in request.destinations:
         if name not in settings.destinations:
             raise SettingsInvalid(f"There is no destination {name!r}.", remedy="Add it to the site file.")
+    # A folder is begun only for what can be asked: the mended list would be another batch.
+    if not is_begun(request.out):
+        require_folders(request.folders)
+    wishes = request.read_wishes()
+    archive = build_archive(settings, request.archive) if request.archive else None
     with open_batch(request.out, request.describe()) as folder:
         batch = _Batch(request, settings, pipelines, folder, tell)
-        batch.run()
+        with build_watcher(batch.node_settings, "batch") as watcher:
+            if archive is not None:
+                archive.observer = watcher
+            batch.run(archive, wishes, watcher)
         return write_summary(folder, batch.node_settings, pipelines, datetime.now(UTC))
 
 
@@ -87,20 +106,24 @@ class _Batch:
         self._progress = Progress()
         self.node_settings = settings if request.into_node else _make_own_settings(settings, folder)
 
-    def run(self) -> None:
-        """Do everything but the summary."""
+    def run(self, archive: Archive | None, wishes: Sequence[Wish], watcher: Watcher) -> None:
+        """Do everything but the summary; without ``archive`` the folder trees are taken."""
+        self._watcher = watcher
         if self._request.into_node:
             node = open_node(self.node_settings)
-            for _ in self._gather(node):
+            self._show(node)
+            for _ in self._gather(node, archive, wishes):
                 self._show(node)
             _Watch(self._folder, node, lambda: self._show(node)).wait()
             return
         node = self._open_own_node()
+        # What earlier runs did is told before anything is done, so that nobody takes it for the pace of this one.
+        self._show(node)
         with ExitStack() as stack:
             stack.enter_context(Crew(node, self._request.workers))
             stack.enter_context(self._listening())
             sweeper = self._build_sweeper(node)
-            for _ in self._gather(node):
+            for _ in self._gather(node, archive, wishes):
                 _sweep(sweeper)
                 self._show(node)
             # A new one looks at everything once more: what is whole only now, and what a kill left unpaired.
@@ -110,7 +133,7 @@ class _Batch:
                 _release(node, datetime.now(UTC))
 
     def _open_own_node(self) -> Node:
-        node = open_node(self.node_settings, self._pipelines)
+        node = open_node(self.node_settings, self._pipelines, self._watcher)
         if not self._request.destinations:
             node = replace(node, sender=ResultFolder(self.node_settings.spool, self._folder.results))
         # Nobody else works here, so whoever holds a lease is dead.
@@ -136,19 +159,18 @@ class _Batch:
         )
         return replace(build_sweeper(node), judge_pair=judge)
 
-    def _gather(self, node: Node) -> Iterator[None]:
+    def _gather(self, node: Node, archive: Archive | None, wishes: Sequence[Wish]) -> Iterator[None]:
         """Bring everything into the spool; yields whenever a patient is complete."""
         inbox, modalities = SpoolInbox(node.spool), _list_modalities(self._pipelines)
-        if self._request.folders:
+        if archive is None:
             gather_trees(self._request.folders, inbox, self._folder, modalities, self._count_fetched)
             yield
             return
-        archive = build_archive(self._settings, self._request.archive)
         window = max(one.pairing.window_days for one in self._pipelines.values())
         gatherer = Gatherer(
             archive, inbox, self._folder, modalities, window, self._count_fetched, perseverance=_PERSEVERANCE
         )
-        gatherer.search(self._request.read_wishes())
+        gatherer.search(wishes)
         yield from gatherer.fetch()
 
     @contextmanager
@@ -158,7 +180,10 @@ class _Batch:
         if not isinstance(archive, ArchiveSettings) or archive.retrieve != "move":
             yield
             return
-        listener = build_listener(self.node_settings)
+        # The archive calls it as it was told to, and nothing else does.
+        called = archive.move_to or self.node_settings.ae_title
+        listener = build_listener(self.node_settings.model_copy(update={"ae_title": called}))
+        listener.observer = self._watcher
         listener.start()
         try:
             yield

@@ -89,7 +89,8 @@ def list_fetched_series(folder: BatchFolder, ledger: SqlLedger, *, everything: b
         uids = dict.fromkeys(uid for note in folder.list_notes("fetched") for uid in note["series"])
         uids |= dict.fromkeys(list_torn(folder))
         series = [one for uid in uids for one in ledger.list_named(uid)]
-    return {one.key.series_instance_uid: one for one in series}
+    # Of what a node's retention deleted meanwhile there is nothing to tell but the jobs.
+    return {one.key.series_instance_uid: one for one in series if one.instances}
 
 
 def _list_all_rows(

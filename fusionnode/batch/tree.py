@@ -30,6 +30,17 @@ _TAGS = [
 ]
 
 
+def require_folders(folders: Sequence[Path]) -> None:
+    """Do nothing where all of them are folders.
+
+    Raises:
+        DatasetUnreadable: one is none.
+    """
+    for one in folders:
+        if not one.is_dir():
+            raise DatasetUnreadable(f"{one} is not a folder.", remedy="Name folders with --folder.")
+
+
 def gather_trees(
     folders: Sequence[Path],
     inbox: SpoolInbox,
@@ -48,9 +59,7 @@ def gather_trees(
     """
     if folder.list_notes("searched"):
         return
-    for one in folders:
-        if not one.is_dir():
-            raise DatasetUnreadable(f"{one} is not a folder.", remedy="Name folders with --folder.")
+    require_folders(folders)
     paths = sorted(path for one in folders for path in one.rglob("*") if path.is_file())
     results: dict[str, EarlierResult] = {}
     brought, unusable = 0, []

@@ -51,8 +51,9 @@ class Row:
         patient: the batch's own pseudonym, or empty.
         study: Study Instance UID of the MRI, or of the series without a partner.
         fixed, moving: Series Instance UIDs.
-        slices: fused objects made, all destinations together.
         fused: Series Instance UID of the fused series.
+        stored, owed: objects that the destinations have of those that they are to get, all destinations together.
+        seconds: for how long workers had the job.
     """
 
     verdict: Verdict

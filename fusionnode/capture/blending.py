@@ -16,6 +16,7 @@ from pydicom.valuerep import format_number_as_ds
 
 from fusionnode.capture.begin import Beginning, begin_object
 from fusionnode.capture.describe import NOT_DIAGNOSTIC
+from fusionnode.capture.frames import list_group_items
 from fusionnode.capture.inherit import read_text
 from fusionnode.capture.references import InstanceReference, list_references
 from fusionnode.capture.request import CaptureRequest
@@ -26,9 +27,6 @@ from fusionnode.domain.terms import MANUFACTURER
 from fusionnode.domain.volume import SourceFrame
 from fusionnode.pipeline.palettes import WELL_KNOWN_UIDS, palette_table
 from fusionnode.pipeline.schema import OutputGrid
-
-OPACITY = 0.5
-"""Of the functional series over the MRI: as much of the one as of the other."""
 
 _PROFILE_DATED = slice(24, 36)
 """Where an ICC profile tells when it was made (ICC.1, 7.2.8)."""
@@ -61,7 +59,7 @@ def build_blending(request: CaptureRequest) -> Dataset:
         _make_layer(request, "UNDERLYING", prepared.fixed_sources, prepared.fixed_window),
         _make_layer(request, "SUPERIMPOSED", prepared.moving_sources, _find_source_window(request)),
     ]
-    ds.RelativeOpacity = OPACITY
+    ds.RelativeOpacity = request.pipeline.output.opacity
     registrations = list_registrations(request)
     if registrations:
         ds.ReferencedSpatialRegistrationSequence = [_refer_by_study(registrations)]
@@ -75,18 +73,10 @@ def read_rescale(header: Dataset, frame_number: int | None) -> tuple[float, floa
 
     Enhanced objects have them in their functional groups, the frame's own before the shared ones (PS3.3 C.7.6.16.2.9).
     """
-    places = [header]
-    for groups in (*_find_groups(header, frame_number), *(header.get("SharedFunctionalGroupsSequence") or [])):
-        places.extend(groups.get("PixelValueTransformationSequence") or [])
-    for place in places:
+    for place in (header, *list_group_items(header, frame_number, "PixelValueTransformationSequence")):
         if read_text(place, "RescaleSlope"):
             return float(place.RescaleSlope), float(read_text(place, "RescaleIntercept") or 0)
     return 1.0, 0.0
-
-
-def _find_groups(header: Dataset, frame_number: int | None) -> list[Dataset]:
-    groups = list(header.get("PerFrameFunctionalGroupsSequence") or [])
-    return groups[frame_number - 1 : frame_number] if frame_number is not None else []
 
 
 def _find_source_window(request: CaptureRequest) -> Window:

@@ -9,10 +9,9 @@ from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 from fusionnode.domain.grid import Grid
 from fusionnode.domain.uids import parse_uid
 from fusionnode.errors import CaptureInvalid, UidMalformed
+from fusionnode.malformed import NOT_CODABLE
 
 TOLERANCE_MM = 1e-3
-# What pydicom and its decoders raise when they meet a value they cannot write or read.
-NOT_ENCODABLE = (ValueError, TypeError, LookupError, AttributeError, NotImplementedError, OSError, RuntimeError)
 # Named, so that the answer does not depend on what else is installed; what is not compressed needs none.
 _DECODERS = {RLELossless: "pylibjpeg", JPEG2000Lossless: "pylibjpeg", JPEGLSLossless: "pyjpegls"}
 
@@ -99,7 +98,7 @@ def decode_pixels(ds: Dataset, frame: int | None = None) -> NDArray[np.integer]:
     try:
         decoder = _DECODERS.get(ds.file_meta.TransferSyntaxUID, "")
         found: NDArray[np.integer] = pixel_array(ds, index=frame, decoding_plugin=decoder)
-    except NOT_ENCODABLE as error:
+    except NOT_CODABLE as error:
         raise refuse(ds, "PixelData", "pixels that decode", type(error).__name__) from error
     return found
 

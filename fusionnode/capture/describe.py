@@ -41,7 +41,7 @@ def describe_derivation(prepared: PreparedPair, model: str, pipeline: Pipeline, 
         describe_motion(prepared),
         f"MRI shown from {_describe_window(prepared.fixed_window)},"
         f" functional series from {_describe_window(prepared.moving_window)}.",
-        f"Pipeline {pipeline.identifier}.",
+        f"Pipeline {pipeline.name}@{pipeline.edition}.",
         f"Software fusionnode {software_version}.",
     )
     return _shorten(_write_plainly(" ".join(sentences)), _SHORT_TEXT)
@@ -59,7 +59,7 @@ def describe_resampling(prepared: PreparedPair, pipeline: Pipeline, software_ver
         f"Functional series resampled linearly onto {grid}, smoothed first where its voxels are finer;"
         " 0 where it has no voxels.",
         describe_motion(prepared),
-        f"Pipeline {pipeline.identifier}.",
+        f"Pipeline {pipeline.name}@{pipeline.edition}.",
         f"Software fusionnode {software_version}.",
     )
     return _shorten(_write_plainly(" ".join(sentences)), _SHORT_TEXT)

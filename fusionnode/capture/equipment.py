@@ -10,7 +10,9 @@ from fusionnode.capture.inherit import copy_valid, read_text
 from fusionnode.capture.references import make_code
 from fusionnode.capture.request import CaptureRequest
 from fusionnode.capture.stamp import format_date, format_time, is_timezone_offset
+from fusionnode.domain.motion import MotionMethod
 from fusionnode.domain.terms import MANUFACTURER
+from fusionnode.pipeline.schema import OutputGrid
 
 _SCANNER_ATTRIBUTES = (
     "ManufacturerModelName",
@@ -60,9 +62,20 @@ def _describe_algorithm(request: CaptureRequest, moment: datetime) -> Dataset:
     item.SoftwareVersions = [request.software_version, model, request.pipeline.identifier]
     item.DeviceUID = derive_device_uid(model)
     item.PurposeOfReferenceCodeSequence = [make_code(codes.DCM.ProcessingEquipment)]
-    item.ContributionDescription = "Registered, resampled and fused both series"
+    item.ContributionDescription = _describe_work(request)
     item.ContributionDateTime = f"{format_date(moment)}{format_time(moment)}{moment.strftime('%z')}"
     return item
+
+
+def _describe_work(request: CaptureRequest) -> str:
+    """What was done, and not what was not: where a frame of reference is shared, nothing is registered."""
+    shared = request.prepared.estimate.method is MotionMethod.SHARED_FRAME
+    placed = "Registered the functional series to the MRI"
+    if shared:
+        placed = "Took the functional series as it lies in the shared frame of reference"
+    onto_mri = request.pipeline.output.grid is OutputGrid.MRI
+    resampled = "resampled it onto the MRI grid" if onto_mri else "resampled both series"
+    return f"{placed}, {resampled} and fused both"
 
 
 def _find_acquisition(header: Dataset) -> str:

@@ -3,24 +3,21 @@
 PET becomes PET Image Storage, one instance per slice; SPECT one multi-frame Nuclear Medicine image (docs/adr/0010).
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.sr.codedict import codes
-from pydicom.uid import NuclearMedicineImageStorage, PositronEmissionTomographyImageStorage
 from pydicom.valuerep import format_number_as_ds
 
+from fusionnode.capture.clock import choose_offset, move_clock
 from fusionnode.capture.describe import NOT_DIAGNOSTIC, describe_resampling
 from fusionnode.capture.inherit import copy_valid, inherit_body_part, inherit_patient_and_study, read_text
 from fusionnode.capture.references import make_code
 from fusionnode.capture.request import CaptureRequest
 from fusionnode.capture.safety import tell_safety
-from fusionnode.capture.stamp import is_timezone_offset, stamp_equipment, stamp_moment
-from fusionnode.domain.volume import SourceFrame, Voxels
+from fusionnode.capture.stamp import find_local_moment, stamp_equipment, stamp_moment
+from fusionnode.domain.volume import Voxels
 
-_OFFERED = (PositronEmissionTomographyImageStorage, NuclearMedicineImageStorage)
 _STUDY_OF_THE_SCAN = ("PatientWeight", "PatientSize", "PatientAge")
 
 
@@ -36,33 +33,29 @@ def find_functional(request: CaptureRequest) -> tuple[Dataset, Voxels]:
     return head, uptake
 
 
-def is_offered(source: SourceFrame) -> bool:
-    """Whether a series of such images can be written on the grid of the MRI: classic PET and SPECT.
-
-    Of an enhanced PET the description that classic images need cannot be carried over.
-    """
-    return source.sop_class_uid in _OFFERED
-
-
-def describe_series_of(request: CaptureRequest, functional: Dataset, name: str) -> Dataset:
+def describe_series_of(request: CaptureRequest, said: Dataset, offset: str, name: str) -> Dataset:
     """Return what every resampled object carries: patient, study and place of the MRI, moments of the functional scan.
 
     What SUV is computed from is the functional scan's: weight, size, and a Series Date and Time to which the values
-    are decay-corrected (PS3.3 C.8.9.1). Where the series is dated after its first acquisition, as by reconstruction,
-    the acquisition is the moment; so readers that look no further than to the series compute the same.
+    are decay-corrected (PS3.3 C.8.9.1).
+
+    ``said`` is what the functional series says of itself, by the clock of the object (`put_on_clock`), ``offset`` that
+    of the clock of its scanner, ``name`` that of the kind of series.
     """
     ds = Dataset()
     inherit_patient_and_study(ds, request.head)
     for keyword in _STUDY_OF_THE_SCAN:
         ds.pop(keyword, None)
-        copy_valid(ds, functional, keyword)
+        copy_valid(ds, said, keyword)
+    shown = choose_offset(request.head, offset)
     ds.pop("TimezoneOffsetFromUTC", None)
-    if is_timezone_offset(read_text(functional, "TimezoneOffsetFromUTC")):
-        copy_valid(ds, functional, "TimezoneOffsetFromUTC")
+    if shown:
+        ds.TimezoneOffsetFromUTC = shown
     stamp_equipment(ds, request.software_version)
-    stamp_moment(ds, request.moment_of(functional))
-    _date_series(ds, request)
-    ds.Modality = read_text(functional, "Modality")
+    stamp_moment(ds, find_local_moment(request.job.moment, shown or offset, request.zone))
+    for keyword in ("SeriesDate", "SeriesTime"):
+        copy_valid(ds, said, keyword)
+    ds.Modality = read_text(said, "Modality")
     ds.SeriesInstanceUID = request.identity.resampled_series_uid
     ds.SeriesNumber = request.pipeline.output.series_number + 2
     ds.SeriesDescription = f"{name} resampled onto the MRI, {NOT_DIAGNOSTIC}"
@@ -71,6 +64,13 @@ def describe_series_of(request: CaptureRequest, functional: Dataset, name: str) 
     inherit_body_part(ds, request.head)
     tell_safety(ds, request)
     return ds
+
+
+def put_on_clock(request: CaptureRequest, offset: str, *said: Dataset) -> None:
+    """Bring what the functional series says, by the clock of ``offset``, onto that of the objects, in place."""
+    shown = choose_offset(request.head, offset)
+    for one in said:
+        move_clock(one, offset, shown)
 
 
 def choose_slope(values: Voxels, full_scale: int) -> str:
@@ -107,20 +107,3 @@ def fill_window(ds: Dataset, request: CaptureRequest) -> None:
     low, high = window.low / scale, window.high / scale
     ds.WindowCenter, ds.WindowWidth = (format_number_as_ds(value) for value in ((low + high) / 2, high - low))
     ds.VOILUTFunction = "LINEAR_EXACT"
-
-
-def _date_series(ds: Dataset, request: CaptureRequest) -> None:
-    series = _list_moments(request.moving_headers[:1], "Series")
-    begun = min([*series, *_list_moments(request.moving_headers, "Acquisition")], default=None)
-    if begun is not None:
-        ds.SeriesDate, ds.SeriesTime = begun
-
-
-def _list_moments(headers: Sequence[Dataset], which: str) -> list[tuple[str, str]]:
-    """Date and time of each header that states both validly; as texts they sort as the moments they are."""
-    moments = []
-    for header in headers:
-        checked = Dataset()
-        if copy_valid(checked, header, f"{which}Date") and copy_valid(checked, header, f"{which}Time"):
-            moments.append((read_text(checked, f"{which}Date"), read_text(checked, f"{which}Time")))
-    return moments

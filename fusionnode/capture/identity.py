@@ -73,8 +73,3 @@ def derive_device_uid(model: str) -> str:
 def derive_dimension_uid(sop_instance_uid: str) -> str:
     """Return the Dimension Organization UID of a multi-frame object."""
     return derive_uid("dimensions", sop_instance_uid)
-
-
-def derive_implementation_uid(software_version: str) -> str:
-    """Return the Implementation Class UID of this program in ``software_version`` (PS3.7 D.3.3.2)."""
-    return derive_uid("implementation", software_version)

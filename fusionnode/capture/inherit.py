@@ -15,6 +15,7 @@ from pydicom.valuerep import TEXT_VR_DELIMS, PersonName, validate_value
 
 from fusionnode.capture.stamp import is_timezone_offset
 from fusionnode.errors import CaptureInvalid
+from fusionnode.malformed import MALFORMED
 
 _IDENTIFYING = ("StudyInstanceUID", "PatientID", "PatientName", "IssuerOfPatientID")
 _EMPTY_IF_UNUSABLE = (
@@ -40,8 +41,6 @@ _SEXES = ("M", "F", "O")
 _UNPAIRED = frozenset({"BRAIN", "FACE", "HEAD", "HEADNECK", "JAW", "NECK", "SKULL"}) | frozenset(
     {"ABDOMEN", "CHEST", "CSPINE", "HEART", "LIVER", "LSPINE", "PELVIS", "PROSTATE", "SPINE", "TSPINE", "WHOLEBODY"}
 )
-# Reading a damaged element of a data set can end in any of these.
-_UNREADABLE = (ValueError, TypeError, LookupError, AttributeError, NotImplementedError)
 
 
 def inherit_patient_and_study(ds: Dataset, source: Dataset) -> None:
@@ -178,7 +177,7 @@ def _read_element(source: Dataset, keyword: str) -> DataElement | None:
         return None
     try:
         return _read_stored_name(source, keyword) or source[keyword]
-    except _UNREADABLE:
+    except MALFORMED:
         return None
 
 

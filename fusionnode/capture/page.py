@@ -36,7 +36,7 @@ class PageContent:
     """What stands on the page, from top to bottom.
 
     Attributes:
-        verdict: in a few words; orange instead of green where there are ``warnings``.
+        verdict: in a few words; green, orange where there are ``warnings``, black where nothing was ``examined``.
         rows: a plane each, with a picture for every one of ``titles``.
         facts: label and value, a line or more each.
     """
@@ -47,6 +47,7 @@ class PageContent:
     rows: tuple[SheetRow, ...]
     facts: tuple[tuple[str, str], ...]
     warnings: tuple[str, ...] = ()
+    examined: bool = True
 
 
 def render_page(content: PageContent) -> RgbStack:
@@ -58,7 +59,7 @@ def render_page(content: PageContent) -> RgbStack:
     page = Image.new("RGB", SIZE, _PAPER)
     draw = ImageDraw.Draw(page)
     draw.text((_MARGIN, _MARGIN), content.heading, _INK, ImageFont.load_default(_HEADING))
-    colour = _DOUBTFUL if content.warnings else _GOOD
+    colour = _DOUBTFUL if content.warnings else _GOOD if content.examined else _INK
     draw.text((_MARGIN, _MARGIN + 52), content.verdict, colour, ImageFont.load_default(_TITLE + 4))
     top = _draw_pictures(page, content)
     _write_lines(draw, top + 2 * _GAP, _list_lines(content))

@@ -88,6 +88,12 @@ def find_normal(request: CaptureRequest) -> NDArray[np.float64]:
     return np.cross(orientation[:3], orientation[3:]).astype(np.float64)
 
 
+def find_middle_mm(ds: Dataset) -> NDArray[np.float64] | None:
+    """Return the middle of a slice with its geometry at the top level, (3,) LPS mm; None where it is not given."""
+    corners = _find_corners_mm(ds)
+    return None if corners is None else corners.mean(axis=0)
+
+
 def make_source_image(reference: InstanceReference, *, locations_preserved: bool) -> Dataset:
     """Return an item of Source Image Sequence (PS3.3 C.7.6.1.1.4); the functional voxels were resampled."""
     item = reference.make_item()

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.uid import NuclearMedicineImageStorage
 
+from fusionnode.capture.clock import find_beginning, find_offset
 from fusionnode.capture.describe import describe_resampled
 from fusionnode.capture.equipment import list_contributors
 from fusionnode.capture.functional import (
@@ -13,9 +14,10 @@ from fusionnode.capture.functional import (
     fill_pixels,
     fill_window,
     find_functional,
+    put_on_clock,
     store_values,
 )
-from fusionnode.capture.inherit import copy_items, copy_valid, read_text
+from fusionnode.capture.inherit import copy_items, copy_valid, inherit_character_set, read_text
 from fusionnode.capture.place import place_series, write_numbers
 from fusionnode.capture.references import find_normal, list_references
 from fusionnode.capture.request import CaptureRequest
@@ -35,6 +37,8 @@ _KEPT = (
     "TypeOfDetectorMotion",
     "ActualFrameDuration",
 )
+_OF_THE_SERIES = ("Modality", "PatientWeight", "PatientSize", "PatientAge", "SeriesDate", "SeriesTime")
+_INTERVENTION = "InterventionDrugInformationSequence"
 _SEQUENCES = (
     "EnergyWindowInformationSequence",
     "RadiopharmaceuticalInformationSequence",
@@ -61,34 +65,50 @@ def build_resampled_nm(request: CaptureRequest) -> Dataset:
         CaptureInvalid: the MRI identifies its patient or study in a way that cannot be carried over.
     """
     functional, uptake = find_functional(request)
-    ds = describe_series_of(request, functional, "SPECT")
+    said, offset = _gather(functional), find_offset([functional])
+    put_on_clock(request, offset, said)
+    ds = describe_series_of(request, said, offset, "SPECT")
     uid = request.identity.resampled_uid(0)
     ds.SOPClassUID, ds.SOPInstanceUID = NuclearMedicineImageStorage, uid
     ds.file_meta = make_file_meta(ds.SOPClassUID, uid, request.software_version)
     ds.InstanceNumber = 1
     ds.ImageType = ["DERIVED", "PRIMARY", "RECON TOMO", "EMISSION", ON_MRI_GRID]
     ds.ImageComments = describe_resampled(request.job, request.prepared, None)
-    _describe_acquisition(ds, functional)
+    _describe_acquisition(ds, said)
     _place_frames(ds, request, functional)
     _fill_frames(ds, request, uptake)
     fixed = list_references(request, request.prepared.fixed_sources)
     moving = list_references(request, request.prepared.moving_sources)
     refer_to_functional(ds, request, SliceSources(fixed, moving))
-    ds.ContributingEquipmentSequence = list_contributors(request, ds, request.moment_of(functional))
+    ds.ContributingEquipmentSequence = list_contributors(request, ds, request.moment)
     return ds
 
 
-def _describe_acquisition(ds: Dataset, functional: Dataset) -> None:
+def _gather(functional: Dataset) -> Dataset:
+    """What the series says of itself, dated by its first acquisition where the series is dated later."""
+    said = Dataset()
+    inherit_character_set(said, functional)
+    for keyword in (*_OF_THE_SERIES, *_KEPT):
+        copy_valid(said, functional, keyword)
+    for keyword in (*_SEQUENCES, _INTERVENTION):
+        if functional.get(keyword):
+            copy_items(said, functional, keyword)
+    begun = find_beginning(said, [said])
+    if begun is not None:
+        said.SeriesDate, said.SeriesTime = begun
+    return said
+
+
+def _describe_acquisition(ds: Dataset, said: Dataset) -> None:
     for keyword in _KEPT:
-        copy_valid(ds, functional, keyword)
+        copy_valid(ds, said, keyword)
     for keyword in _EMPTY_IF_ABSENT:
         if keyword not in ds:
             setattr(ds, keyword, None)
     for keyword in _SEQUENCES:
-        if not copy_items(ds, functional, keyword):
+        if not copy_items(ds, said, keyword):
             setattr(ds, keyword, [])
-    if functional.get("InterventionDrugInformationSequence"):
-        copy_items(ds, functional, "InterventionDrugInformationSequence")
+    copy_items(ds, said, _INTERVENTION)
     ds.NumberOfEnergyWindows = max(1, len(ds.EnergyWindowInformationSequence))
     ds.NumberOfDetectors, ds.NumberOfRotations = 1, max(1, len(ds.RotationInformationSequence))
 

@@ -1,5 +1,6 @@
 """PET on the grid of the MRI: classic PET images whose SUV is that of the source (middle; PS3.3 A.21, C.8.9)."""
 
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 
 import numpy as np
@@ -7,6 +8,7 @@ from pydicom import Dataset
 from pydicom.uid import PositronEmissionTomographyImageStorage
 
 from fusionnode.capture.describe import describe_resampled
+from fusionnode.capture.enhanced_pet import read_enhanced
 from fusionnode.capture.equipment import list_contributors
 from fusionnode.capture.functional import (
     choose_slope,
@@ -14,50 +16,42 @@ from fusionnode.capture.functional import (
     fill_pixels,
     fill_window,
     find_functional,
+    put_on_clock,
     store_values,
 )
 from fusionnode.capture.inherit import copy_items, copy_valid, read_text
+from fusionnode.capture.pet_facts import (
+    ITEMS_OF_THE_SERIES,
+    OF_THE_SERIES,
+    OF_THE_SLICE,
+    FindHeader,
+    PetFacts,
+    complete_facts,
+    is_enhanced,
+    read_classic,
+)
+from fusionnode.capture.philips import keep_factors
 from fusionnode.capture.place import SlicePlace, list_slices, place_series, write_numbers
-from fusionnode.capture.references import ReachableInstance
+from fusionnode.capture.references import find_middle_mm, find_normal
 from fusionnode.capture.request import CaptureRequest
 from fusionnode.capture.sources import SourceReach, measure_sources, refer_to_functional
 from fusionnode.capture.stamp import make_file_meta
 from fusionnode.domain.terms import ON_MRI_GRID
+from fusionnode.domain.volume import SourceFrame
 
 _FULL_SCALE = 32767
-# PET Series, PET Isotope and PET Acquisition attributes that still hold for the resampled series.
-_OF_THE_SERIES = (
-    "Units",
-    "SUVType",
-    "CountsSource",
-    "CorrectedImage",
-    "DecayCorrection",
-    "RandomsCorrectionMethod",
-    "AttenuationCorrectionMethod",
-    "ScatterCorrectionMethod",
-    "ReconstructionMethod",
-    "ConvolutionKernel",
-    "DetectorLinesOfResponseUsed",
-    "AcquisitionStartCondition",
-    "AcquisitionStartConditionData",
-    "AcquisitionTerminationCondition",
-    "AcquisitionTerminationConditionData",
-    "TypeOfDetectorMotion",
-    "CollimatorType",
-    "AxialAcceptance",
-    "AxialMash",
-    "TransverseMash",
-    "CoincidenceWindowWidth",
-)
-_SEQUENCES = ("RadiopharmaceuticalInformationSequence", "InterventionDrugInformationSequence")
-_OF_THE_SLICE = (
-    "AcquisitionDate",
-    "AcquisitionTime",
-    "FrameReferenceTime",
-    "ActualFrameDuration",
-    "DecayFactor",
-    "DoseCalibrationFactor",
-)
+
+
+def gather_pet(find_header: FindHeader, sources: Sequence[SourceFrame]) -> PetFacts:
+    """Return all that PET images must be told of the frames ``sources``, by the clock of their scanner.
+
+    Raises:
+        PetUndescribed: something of it is not known.
+    """
+    read = read_enhanced if is_enhanced(find_header(sources[0])) else read_classic
+    facts = read(find_header, sources)
+    complete_facts(facts)
+    return facts
 
 
 def build_resampled_pet(request: CaptureRequest) -> list[Dataset]:
@@ -68,29 +62,35 @@ def build_resampled_pet(request: CaptureRequest) -> list[Dataset]:
 
     Raises:
         CaptureInvalid: the MRI identifies its patient or study in a way that cannot be carried over.
+        PetUndescribed: something that PET images must say is not known: a defect of the caller.
     """
-    functional, uptake = find_functional(request)
-    template = _build_template(request, functional)
+    _, uptake = find_functional(request)
+    facts = gather_pet(request.header_of, request.prepared.moving_sources)
+    put_on_clock(request, facts.offset, facts.series, *facts.slices.values())
+    template = _build_template(request, facts)
     template.RescaleSlope = choose_slope(uptake / np.float32(request.prepared.moving_scale), _FULL_SCALE)
-    reach = measure_sources(request)
-    return [_build_slice(request, template, place, reach) for place in list_slices(request)]
+    reach, places = measure_sources(request), list_slices(request)
+    nearest = _find_nearest(request, facts.slices, places)
+    return [_build_slice(request, template, place, reach, one) for place, one in zip(places, nearest, strict=True)]
 
 
-def _build_template(request: CaptureRequest, functional: Dataset) -> Dataset:
-    ds = describe_series_of(request, functional, "PET")
+def _build_template(request: CaptureRequest, facts: PetFacts) -> Dataset:
+    functional, said = request.header_of(request.prepared.moving_sources[0]), facts.series
+    ds = describe_series_of(request, said, facts.offset, "PET")
     place_series(ds, request)
     del ds.PatientOrientation
-    for keyword in _OF_THE_SERIES:
-        copy_valid(ds, functional, keyword)
-    for keyword in _SEQUENCES:
-        if functional.get(keyword):
-            copy_items(ds, functional, keyword)
+    for keyword in OF_THE_SERIES:
+        copy_valid(ds, said, keyword)
+    for keyword in ITEMS_OF_THE_SERIES:
+        copy_items(ds, said, keyword)
     for keyword in ("CorrectedImage", "CollimatorType"):
         if keyword not in ds:
             setattr(ds, keyword, None)
     for keyword in ("PatientOrientationCodeSequence", "PatientGantryRelationshipCodeSequence"):
-        if not copy_items(ds, functional, keyword):
+        if keyword not in ds:
             setattr(ds, keyword, [])
+    if ds.Units == "CNTS":
+        keep_factors(ds, [request.header_of(source) for source in request.prepared.moving_sources])
     first = (read_text(functional, "SeriesType") or str((functional.get("SeriesType") or [""])[0])).upper()
     ds.SeriesType = ["WHOLE BODY" if first == "WHOLE BODY" else "STATIC", "IMAGE"]
     ds.ImageType = ["DERIVED", "PRIMARY", ON_MRI_GRID]
@@ -100,7 +100,9 @@ def _build_template(request: CaptureRequest, functional: Dataset) -> Dataset:
     return ds
 
 
-def _build_slice(request: CaptureRequest, template: Dataset, place: SlicePlace, reach: SourceReach) -> Dataset:
+def _build_slice(
+    request: CaptureRequest, template: Dataset, place: SlicePlace, reach: SourceReach, nearest: Dataset
+) -> Dataset:
     _, uptake = find_functional(request)
     ds = deepcopy(template)
     uid = request.identity.resampled_uid(place.index)
@@ -109,8 +111,7 @@ def _build_slice(request: CaptureRequest, template: Dataset, place: SlicePlace, 
     ds.InstanceNumber = ds.ImageIndex = place.number
     ds.ImagePositionPatient = write_numbers(request.prepared.grid.slice_position_mm(place.index), 6)
     ds.ImageComments = describe_resampled(request.job, request.prepared, place.index)
-    nearest = request.header_of(request.prepared.moving_sources[_find_nearest(place, reach.moving, request)])
-    for keyword in _OF_THE_SLICE:
+    for keyword in OF_THE_SLICE:
         copy_valid(ds, nearest, keyword)
     for keyword in ("AcquisitionDate", "AcquisitionTime", "ActualFrameDuration"):
         if keyword not in ds:
@@ -118,13 +119,19 @@ def _build_slice(request: CaptureRequest, template: Dataset, place: SlicePlace, 
     values = uptake[place.index] / np.float32(request.prepared.moving_scale)
     fill_pixels(ds, store_values(values, float(ds.RescaleSlope), np.dtype(np.int16)))
     refer_to_functional(ds, request, reach.find(request, place))
-    ds.ContributingEquipmentSequence = list_contributors(request, ds, request.moment_of(nearest))
+    ds.ContributingEquipmentSequence = list_contributors(request, ds, request.moment)
     return ds
 
 
-def _find_nearest(place: SlicePlace, reach: list[ReachableInstance], request: CaptureRequest) -> int:
-    """Index among the functional sources of the one whose middle lies nearest; the first where none has a place."""
-    middles = [(near.low_mm + near.high_mm) / 2 for near in reach]
-    distances = [abs(middle - place.height_mm) if np.isfinite(middle) else np.inf for middle in middles]
-    wanted = reach[int(np.argmin(distances))].reference.sop_instance_uid
-    return next(i for i, one in enumerate(request.prepared.moving_sources) if one.sop_instance_uid == wanted)
+def _find_nearest(
+    request: CaptureRequest, slices: Mapping[SourceFrame, Dataset], places: Sequence[SlicePlace]
+) -> list[Dataset]:
+    """For each place the functional slice whose middle lies nearest; the first where one of them has no place."""
+    told = list(slices.values())
+    middles = [find_middle_mm(one) for one in told]
+    if any(middle is None for middle in middles):
+        return [told[0]] * len(places)
+    fixed_from_moving = request.prepared.estimate.motion.fixed_from_moving
+    points_mm = np.stack([middle for middle in middles if middle is not None])
+    heights = (points_mm @ fixed_from_moving[:3, :3].T + fixed_from_moving[:3, 3]) @ find_normal(request)
+    return [told[int(np.abs(heights - place.height_mm).argmin())] for place in places]

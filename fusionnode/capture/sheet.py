@@ -84,10 +84,14 @@ def lay_checkerboard(first: RgbStack, second: RgbStack, field: int) -> RgbStack:
     return np.where(odd[..., None], second, first)
 
 
-def draw_outline(picture: RgbStack, mask: NDArray[np.bool_]) -> RgbStack:
-    """Return the picture with the inner edge of ``mask`` [row, column] drawn on it, one pixel wide."""
-    framed = np.pad(mask, 1, constant_values=True)
-    edge = mask & ~(framed[:-2, 1:-1] & framed[2:, 1:-1] & framed[1:-1, :-2] & framed[1:-1, 2:])
+def draw_outline(picture: RgbStack, mask: NDArray[np.bool_], known: NDArray[np.bool_] | None = None) -> RgbStack:
+    """Return the picture with the inner edge of ``mask`` [row, column] drawn on it, one pixel wide.
+
+    Where ``known`` ends, or the picture, there is no edge: nobody knows whether the mask goes on there.
+    """
+    seen = np.ones_like(mask) if known is None else known
+    framed = np.pad(mask | ~seen, 1, constant_values=True)
+    edge = mask & seen & ~(framed[:-2, 1:-1] & framed[2:, 1:-1] & framed[1:-1, :-2] & framed[1:-1, 2:])
     outlined = picture.copy()
     outlined[edge] = _OUTLINE_INK
     return outlined

@@ -7,11 +7,10 @@ from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
-from fusionnode.capture.identity import derive_implementation_uid
 from fusionnode.domain.terms import MANUFACTURER
+from fusionnode.domain.uids import IMPLEMENTATION_CLASS_UID, name_implementation
 
 _OFFSET = re.compile(r"([+-])(\d\d)([0-5]\d)")
-_SHORT_STRING = 16
 
 
 def make_file_meta(sop_class_uid: str, sop_instance_uid: str, software_version: str) -> FileMetaDataset:
@@ -21,8 +20,8 @@ def make_file_meta(sop_class_uid: str, sop_instance_uid: str, software_version: 
     meta.MediaStorageSOPClassUID = UID(sop_class_uid)
     meta.MediaStorageSOPInstanceUID = UID(sop_instance_uid)
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = UID(derive_implementation_uid(software_version))
-    meta.ImplementationVersionName = f"{MANUFACTURER.upper()} {software_version}"[:_SHORT_STRING]
+    meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
+    meta.ImplementationVersionName = name_implementation(software_version)
     return meta
 
 

@@ -21,7 +21,6 @@ from pydicom.uid import (
 )
 
 from fusionnode.capture.demands import (
-    NOT_ENCODABLE,
     TOLERANCE_MM,
     decode_pixels,
     refuse,
@@ -38,6 +37,7 @@ from fusionnode.capture.verify_blending import verify_blending
 from fusionnode.capture.verify_resampled import verify_resampled
 from fusionnode.capture.verify_sheet import verify_sheet
 from fusionnode.capture.verify_stack import verify_stack
+from fusionnode.malformed import NOT_CODABLE
 from fusionnode.pipeline.schema import Sheet
 
 _COMMON_TYPE_1 = (
@@ -152,18 +152,26 @@ def _name_kind(ds: Dataset) -> str:
 
 
 def _count_expected(request: CaptureRequest) -> dict[str, int]:
-    slices, output, head = request.prepared.grid.shape[0], request.pipeline.output, request.moving_head
-    # Of an enhanced PET none: what classic PET is told of each slice is not in it (docs/adr/0010).
-    sizes = {NuclearMedicineImageStorage: 1, PositronEmissionTomographyImageStorage: slices}
-    per_volume = 0 if head is None else sizes.get(head.SOPClassUID, 0)
+    slices, output = request.prepared.grid.shape[0], request.pipeline.output
     return {
         "slices": 0 if output.multiframe else slices,
         "fused stacks": int(output.multiframe),
         "registration objects": int(request.frames_differ),
-        "resampled images": per_volume if output.resampled else 0,
+        "resampled images": _count_resampled(request),
         "presentation states": int(output.blending),
         "quality sheets": int(output.sheet is not Sheet.NONE),
     }
+
+
+def _count_resampled(request: CaptureRequest) -> int:
+    """None only where nobody asked for them, or where the objects tell why there are none."""
+    prepared = request.prepared
+    if not request.pipeline.output.resampled:
+        return 0
+    if prepared.uptake is None and any("No resampled series" in note for note in prepared.notes):
+        return 0
+    of_spect = prepared.moving_sources[0].sop_class_uid == NuclearMedicineImageStorage
+    return 1 if of_spect else prepared.grid.shape[0]
 
 
 def _read_again(ds: Dataset, request: CaptureRequest) -> Dataset:
@@ -173,7 +181,7 @@ def _read_again(ds: Dataset, request: CaptureRequest) -> Dataset:
         stream.seek(0)
         again = dcmread(stream)
         again.decode()
-    except NOT_ENCODABLE as error:
+    except NOT_CODABLE as error:
         # Not chained: the messages of pydicom quote the value, which may be the patient's name.
         raise refuse(ds, "encoding", "an object that can be written and read", type(error).__name__) from None
     syntax = choose_syntax(again, request.pipeline.output.compression)
@@ -258,5 +266,5 @@ def _read_matrix(ds: Dataset, item: Dataset) -> NDArray[np.float64]:
     try:
         step = item.MatrixRegistrationSequence[0].MatrixSequence[0]
         return np.asarray(step.FrameOfReferenceTransformationMatrix, dtype=np.float64).reshape(4, 4)
-    except NOT_ENCODABLE as error:
+    except NOT_CODABLE as error:
         raise refuse(ds, "MatrixRegistrationSequence", "a 4x4 matrix", type(error).__name__) from error

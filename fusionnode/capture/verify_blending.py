@@ -44,8 +44,9 @@ def verify_blending(ds: Dataset, request: CaptureRequest) -> None:
     _verify_layer(ds, 0, prepared.fixed_sources, (window.low, window.high), request)
     window, scale = prepared.moving_window, prepared.moving_scale
     _verify_layer(ds, 1, prepared.moving_sources, (window.low / scale, window.high / scale), request)
-    if not 0 < float(ds.RelativeOpacity) < 1:
-        raise refuse(ds, "RelativeOpacity", "a share of both", ds.RelativeOpacity)
+    opacity = request.pipeline.output.opacity
+    if not np.isclose(float(ds.RelativeOpacity), opacity, rtol=1e-6):
+        raise refuse(ds, "RelativeOpacity", opacity, ds.RelativeOpacity)
     _verify_registration(ds, request)
     _verify_palette(ds)
 

@@ -1,10 +1,12 @@
 """The last look at a resampled functional series: its place, its values, and what SUV is computed from (middle)."""
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 import numpy as np
 from pydicom import Dataset
-from pydicom.uid import NuclearMedicineImageStorage
+from pydicom.uid import NuclearMedicineImageStorage, PositronEmissionTomographyImageStorage
+from pydicom.valuerep import DA, DT, TM
 
 from fusionnode.capture.demands import (
     decode_pixels,
@@ -16,6 +18,8 @@ from fusionnode.capture.demands import (
     require_words,
 )
 from fusionnode.capture.request import CaptureRequest
+from fusionnode.domain.terms import Unit
+from fusionnode.malformed import MALFORMED, NOT_CODABLE
 
 _TYPE_1 = (
     "FrameOfReferenceUID",
@@ -30,14 +34,18 @@ _TYPE_1 = (
     "RescaleSlope",
     "PixelData",
 )
-# What SUV is computed from besides the moments: of the series, and of the radiopharmaceutical.
-_OF_SUV = ("Units", "SUVType", "DecayCorrection", "PatientWeight", "PatientSize")
-_OF_DOSE = (
-    "RadionuclideTotalDose",
-    "RadionuclideHalfLife",
-    "RadiopharmaceuticalStartTime",
-    "RadiopharmaceuticalStartDateTime",
+_UNITS = {Unit.BQML: "BQML", Unit.CNTS: "CNTS", Unit.PROPCPS: "PROPCPS"}
+_PET_TYPE_1 = (
+    *("SeriesDate", "SeriesTime", "Units", "CountsSource", "SeriesType", "NumberOfSlices", "DecayCorrection"),
+    *("FrameReferenceTime", "ImageIndex"),
 )
+_PET_TYPE_2 = ("CorrectedImage", "CollimatorType", "RadiopharmaceuticalInformationSequence", "ActualFrameDuration")
+_OF_THE_SERIES = ("Units", "SUVType", "DecayCorrection")
+_OF_THE_PATIENT = ("PatientWeight", "PatientSize")
+_OF_THE_DOSE = ("RadionuclideTotalDose", "RadionuclideHalfLife")
+_TOLERATED_SECONDS = 1.05
+"""Of decay, by which SUV may be another: dates and times are compared to the second."""
+
 _ROUNDING = 1e-6
 """Of the largest value: what float32 may add to half a step of the stored values."""
 
@@ -48,6 +56,7 @@ def verify_resampled(images: Sequence[Dataset], request: CaptureRequest) -> None
     Raises:
         CaptureInvalid: with the object, the attribute, what was expected and what was found.
     """
+    _verify_philips(images, request)
     for index, ds in enumerate(images):
         _verify_image(ds, request)
         if ds.SOPClassUID == NuclearMedicineImageStorage:
@@ -64,13 +73,97 @@ def _verify_image(ds: Dataset, request: CaptureRequest) -> None:
     require_equal(ds, "Modality", head.get("Modality"), ds.Modality)
     require_equal(ds, "ImageType", "DERIVED", ds.ImageType[0])
     require_words(ds, "SeriesDescription", "ImageComments")
-    for keyword in _OF_SUV:
+    for keyword in _OF_THE_PATIENT:
         require_equal(ds, keyword, _spell(head, keyword), _spell(ds, keyword))
+    _verify_offset(ds, request)
     drugs, kept = (place.get("RadiopharmaceuticalInformationSequence") or [] for place in (head, ds))
     require_equal(ds, "RadiopharmaceuticalInformationSequence", len(drugs), len(kept))
     for drug, same in zip(drugs, kept, strict=True):
-        for keyword in _OF_DOSE:
+        for keyword in _OF_THE_DOSE:
             require_equal(ds, keyword, _spell(drug, keyword), _spell(same, keyword))
+    if ds.SOPClassUID == PositronEmissionTomographyImageStorage:
+        _verify_pet(ds, head, request)
+
+
+def _verify_offset(ds: Dataset, request: CaptureRequest) -> None:
+    """One clock for the study of the MRI and the moments of the functional series: the MRI's, where both are known."""
+    fixed, moving = (_spell(head, "TimezoneOffsetFromUTC") for head in (request.head, request.moving_head or Dataset()))
+    found = _spell(ds, "TimezoneOffsetFromUTC")
+    if found and (found != fixed or not moving):
+        raise refuse(ds, "TimezoneOffsetFromUTC", "that of the MRI, or none", found)
+
+
+def _verify_pet(ds: Dataset, head: Dataset, request: CaptureRequest) -> None:
+    require_values(ds, *_PET_TYPE_1)
+    for keyword in _OF_THE_SERIES:
+        if head.SOPClassUID == ds.SOPClassUID and _spell(head, keyword):
+            require_equal(ds, keyword, _spell(head, keyword).upper(), _spell(ds, keyword))
+    for keyword in _PET_TYPE_2:
+        if keyword not in ds:
+            raise refuse(ds, keyword, "an attribute, empty or not", "nothing")
+    if ds.DecayCorrection != "NONE":
+        require_values(ds, "DecayFactor")
+    window, scale = request.prepared.moving_window, request.prepared.moving_scale
+    if window.unit in _UNITS:
+        require_equal(ds, "Units", _UNITS[window.unit], ds.Units)
+    elif window.unit is Unit.SUVBW:
+        require_equal(ds, "Units", "GML" if scale == 1 else "BQML", ds.Units)
+        if ds.Units == "BQML":
+            _verify_suv(ds, scale)
+
+
+def _verify_philips(images: Sequence[Dataset], request: CaptureRequest) -> None:
+    """By its private factor a viewer makes SUV of counts: it must be that of every source, or none."""
+    factors = {_read_philips(request.header_of(source)) for source in request.prepared.moving_sources}
+    factor = max(factors.pop(), 0.0) if len(factors) == 1 else 0.0
+    for ds in images:
+        expected, found = factor if ds.get("Units") == "CNTS" else 0.0, _read_philips(ds)
+        if not np.isclose(found, expected, rtol=1e-9):
+            raise refuse(ds, "SUV Scale Factor (7053,xx00)", expected, found)
+
+
+def _read_philips(ds: Dataset) -> float:
+    """Element 00 of whichever block of the group Philips reserved; 0 where there is none."""
+    for creator in ds.group_dataset(0x7053):
+        if creator.tag.element < 0x100 and creator.value == "Philips PET Private Group":
+            try:
+                value = ds[0x7053, creator.tag.element << 8].value
+                factor = float(value.decode() if isinstance(value, bytes) else value)
+            except MALFORMED:
+                return 0.0
+            return factor if np.isfinite(factor) else 0.0
+    return 0.0
+
+
+def _verify_suv(ds: Dataset, expected: float) -> None:
+    """Compute SUV by the textbook, as a viewer does from one image alone, and hold it against that of the source."""
+    try:
+        [drug] = ds.RadiopharmaceuticalInformationSequence
+        at_once = float(ds.PatientWeight) * 1000 / float(drug.RadionuclideTotalDose)
+        if ds.DecayCorrection == "ADMIN":
+            agrees = bool(np.isclose(at_once, expected, rtol=1e-6))
+        else:
+            waited_seconds = float(np.log2(expected / at_once)) * float(drug.RadionuclideHalfLife)
+            agrees = abs(_find_wait_seconds(ds, drug) - waited_seconds) <= _TOLERATED_SECONDS
+    except NOT_CODABLE:
+        agrees = False
+    if not agrees:
+        raise refuse(ds, "RadiopharmaceuticalInformationSequence", "what gives the SUV of the source", "another")
+
+
+def _find_wait_seconds(ds: Dataset, drug: Dataset) -> float:
+    """From the injection, the last before the scan where only its time of day is known, to the moment of the series."""
+    offset = _spell(ds, "TimezoneOffsetFromUTC")
+    zone = datetime.strptime(offset, "%z").tzinfo if offset else None
+    scanned = datetime.combine(DA(ds.SeriesDate), TM(ds.SeriesTime), zone)
+    stated = DT(drug.get("RadiopharmaceuticalStartDateTime") or None)
+    if stated is not None:
+        injected = datetime.combine(stated.date(), stated.time(), stated.tzinfo or zone)
+    else:
+        injected = datetime.combine(scanned.date(), TM(drug.RadiopharmaceuticalStartTime), zone)
+        if injected > scanned + timedelta(seconds=1):
+            injected -= timedelta(days=1)
+    return max(0.0, (scanned - injected).total_seconds())
 
 
 def _spell(place: Dataset, keyword: str) -> str:

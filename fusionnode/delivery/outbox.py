@@ -19,11 +19,11 @@ from pathlib import Path
 from pydicom import Dataset
 
 from fusionnode.domain.job import Job
-from fusionnode.errors import LeaseLost, SpoolFull
+from fusionnode.errors import OUT_OF_SPACE, LeaseLost, SpoolFull, SpoolUnreadable
+from fusionnode.faults import FaultPoint, reach
 
 logger = logging.getLogger(__name__)
 
-_OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _OVERTAKEN = (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST)
 
 
@@ -46,17 +46,20 @@ class SpoolOutbox:
 
         Raises:
             SpoolFull: the file system is out of space or quota; nothing is left behind.
+            SpoolUnreadable: it failed in another way; nothing is left behind.
             LeaseLost: another worker publishes the same job at this moment.
         """
-        self._make_folder()
-        self._discard_leftovers(job)
         staging = self.folder / f".{job.id}.{job.fence}.staging"
         names = [f"{number:04d}.dcm" for number in range(1, len(objects) + 1)]
         with _named_errors(job, staging):
+            self._make_folder()
+            self._discard_leftovers(job)
             staging.mkdir(mode=0o700)
             for ds, name in zip(objects, names, strict=True):
                 _write_durably(staging / name, ds)
+                reach(FaultPoint.RESULT_HALF_WRITTEN)
             _sync_folder(staging)
+            reach(FaultPoint.RESULT_WRITTEN)
             self._reveal(job, staging)
         return [(ds, f"{self.folder.name}/{job.id}/{name}") for ds, name in zip(objects, names, strict=True)]
 
@@ -92,18 +95,17 @@ def _named_errors(job: Job, staging: Path) -> Iterator[None]:
     try:
         yield
     except OSError as problem:
-        if problem.errno in _OUT_OF_SPACE:
-            shutil.rmtree(staging, ignore_errors=True)
-            raise SpoolFull(
-                f"The results of job {job.id} do not fit into the outbox: {problem.strerror}.",
-                remedy="Free or add space; the step will be tried again.",
-                job=job.id,
-            ) from problem
         if problem.errno in _OVERTAKEN:
             raise LeaseLost(
                 f"Another worker is publishing job {job.id}.", remedy="Nothing is to be done.", job=job.id
             ) from problem
-        raise
+        shutil.rmtree(staging, ignore_errors=True)
+        kind = SpoolFull if problem.errno in OUT_OF_SPACE else SpoolUnreadable
+        raise kind(
+            f"The results of job {job.id} cannot be written to the outbox: {problem.strerror}.",
+            remedy="Free or add space, look at the disk; the step will be tried again.",
+            job=job.id,
+        ) from problem
 
 
 def _write_durably(path: Path, ds: Dataset) -> None:

@@ -7,11 +7,8 @@ from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info
 
 from fusionnode.delivery.offers import Parcel
+from fusionnode.delivery.statuses import FILE_MISSING, FILE_MISTAKEN, FILE_UNREADABLE, judge_status
 from fusionnode.flow.ports import Delivery, DeliveryOutcome
-
-FILE_MISSING = "file-missing"
-FILE_MISTAKEN = "file-holds-another-instance"
-FILE_UNREADABLE = "file-unreadable"
 
 
 def open_parcels(root: Path, deliveries: Iterable[Delivery]) -> tuple[list[Parcel], list[DeliveryOutcome]]:
@@ -26,9 +23,9 @@ def _open_parcel(root: Path, delivery: Delivery) -> Parcel | DeliveryOutcome:
     try:
         meta = read_file_meta_info(path)
         if meta.MediaStorageSOPInstanceUID != delivery.sop_instance_uid:
-            return DeliveryOutcome(delivery, stored=False, status=FILE_MISTAKEN)
+            return judge_status(delivery, FILE_MISTAKEN)
         return Parcel(delivery, path, str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID))
     except FileNotFoundError:
-        return DeliveryOutcome(delivery, stored=False, status=FILE_MISSING)
+        return judge_status(delivery, FILE_MISSING)
     except (InvalidDicomError, AttributeError, OSError):
-        return DeliveryOutcome(delivery, stored=False, status=FILE_UNREADABLE)
+        return judge_status(delivery, FILE_UNREADABLE)

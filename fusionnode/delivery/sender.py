@@ -18,26 +18,23 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     Verification,
 )
 
-from fusionnode.delivery.association import (
-    Destination,
-    Patience,
-    associate,
-    describe_peer,
-    name_unreachable,
-    own_answers,
-)
+from fusionnode.delivery.destination import Destination
 from fusionnode.delivery.directory import find_destination
 from fusionnode.delivery.offers import Parcel, choose_syntax, group_parcels, list_contexts
 from fusionnode.delivery.parcels import open_parcels
+from fusionnode.delivery.statuses import NO_PRESENTATION_CONTEXT, NOT_ENCODABLE, judge_status
 from fusionnode.delivery.transcode import read_plain
+from fusionnode.dimse.association import open_association, own_answers
+from fusionnode.dimse.node import Patience
 from fusionnode.errors import CaptureInvalid, CommitmentRefused
 from fusionnode.flow.commitment import build_request, read_report
 from fusionnode.flow.ports import CommitmentReport, Delivery, DeliveryOutcome
 
 logger = logging.getLogger(__name__)
 
-NO_PRESENTATION_CONTEXT = "no-presentation-context"
-NOT_ENCODABLE = "not-encodable"
+REPORT_SECONDS = 1.0
+"""How long a commitment report is waited for before the association in which it was asked for is released; most send
+it later, over one of their own."""
 
 _PATIENCE = Patience()
 _REQUEST_COMMITMENT = 1
@@ -54,32 +51,31 @@ class AssociationSender:
     Args:
         spool_root: what the paths of deliveries are relative to.
         destinations: by the name that deliveries use.
-        ae_title: what this node calls itself.
         keep_report: makes a commitment report durable that comes over our own association, before it is answered.
+        report_seconds: how long it is waited for.
     """
 
     def __init__(
         self,
         spool_root: Path,
         destinations: Mapping[str, Destination],
-        ae_title: str,
         patience: Patience = _PATIENCE,
         keep_report: Callable[[CommitmentReport], None] = _drop_report,
+        report_seconds: float = REPORT_SECONDS,
     ) -> None:
         self._spool_root = spool_root
         self._destinations = destinations
-        self._ae_title = ae_title
         self._patience = patience
         self._keep_report = keep_report
+        self._report_seconds = report_seconds
         # Files then go out byte for byte as they are stored, without being decoded.
         _config.STORE_SEND_CHUNKED_DATASET = True
 
     def send(self, destination: str, deliveries: Sequence[Delivery]) -> Iterator[DeliveryOutcome]:
         """Send each instance over one association and yield what became of it.
 
-        Success (0000) and the warnings (Bxxx, PS3.4 B.2.3) mean that the destination stored the instance. A
-        refusal, a missing file or a kind of object the destination does not take costs that instance only. An instance
-        in a transfer syntax that it does not take is decoded and sent in a plain one.
+        A refusal, a missing file or a kind of object the destination does not take costs that instance only. An
+        instance in a transfer syntax that it does not take is decoded and sent in a plain one.
 
         Raises:
             SettingsInvalid: the site file names no such destination.
@@ -95,8 +91,8 @@ class AssociationSender:
     def request_commitment(self, destination: str, transaction_uid: str, deliveries: Sequence[Delivery]) -> None:
         """Ask by N-ACTION that the destination answer for what it accepted (PS3.4 section J.3.2).
 
-        Its report may come over this association while it lasts (`Patience.report_seconds`) or over another one to
-        our listener.
+        Its report may come over this association while it lasts (`REPORT_SECONDS`) or over another one to our
+        listener.
 
         Raises:
             SettingsInvalid: the site file names no such destination.
@@ -117,13 +113,13 @@ class AssociationSender:
 
         contexts = [build_context(StorageCommitmentPushModel)]
         handlers: list[EventHandlerType] = [(EVT_N_EVENT_REPORT, hear), (EVT_PDU_SENT, notice)]
-        with associate(peer, self._ae_title, contexts, self._patience, handlers) as assoc:
+        with open_association(peer, contexts, self._patience, handlers) as assoc:
             if not assoc.is_established:
                 raise _name_refusal(peer, "it does not take storage commitment requests")
             status = _ask(assoc, build_request(transaction_uid, deliveries))
             if status != "0000":
                 raise _name_refusal(peer, f"N-ACTION for storage commitment: {status}")
-            if heard.wait(self._patience.report_seconds):
+            if heard.wait(self._report_seconds):
                 # Released between the report and our answer, the peer would wait for that answer in vain.
                 answered.wait(self._patience.answer_seconds)
 
@@ -136,13 +132,13 @@ class AssociationSender:
         """
         peer = find_destination(self._destinations, destination)
         with (
-            associate(peer, self._ae_title, [build_context(Verification)], self._patience) as assoc,
+            open_association(peer, [build_context(Verification)], self._patience) as assoc,
             own_answers(assoc),
         ):
             answer = assoc.send_c_echo() if assoc.is_established else None
             status = _read_status(answer)
         if status != "0000":
-            raise name_unreachable(peer, f"C-ECHO: {status}")
+            raise peer.describe_trouble(f"C-ECHO: {status}")
         return status
 
     def _send_to(self, peer: Destination, deliveries: Sequence[Delivery]) -> Iterator[DeliveryOutcome]:
@@ -150,7 +146,7 @@ class AssociationSender:
         yield from unusable
         for group in group_parcels(parcels):
             contexts = list_contexts(group)
-            with associate(peer, self._ae_title, contexts, self._patience) as assoc, own_answers(assoc):
+            with open_association(peer, contexts, self._patience) as assoc, own_answers(assoc):
                 _log_transcoding(peer, group, assoc)
                 for number, parcel in enumerate(group, start=1):
                     yield _store(assoc, peer, parcel, message_id=number % 0xFFFF + 1)
@@ -158,7 +154,7 @@ class AssociationSender:
 
 def _name_refusal(peer: Destination, why: str) -> CommitmentRefused:
     return CommitmentRefused(
-        f"Destination {describe_peer(peer)}: {why}.",
+        f"Destination {peer.place}: {why}.",
         remedy="Let it know this node as one that may ask, or set `commitment = false`; it will be tried again.",
         destination=peer.name,
         why=why,
@@ -176,28 +172,25 @@ def _log_transcoding(peer: Destination, parcels: Sequence[Parcel], assoc: Associ
 def _store(assoc: Association, peer: Destination, parcel: Parcel, message_id: int) -> DeliveryOutcome:
     syntax = choose_syntax(parcel, assoc.accepted_contexts)
     if not syntax:
-        return DeliveryOutcome(parcel.delivery, stored=False, status=NO_PRESENTATION_CONTEXT)
+        return judge_status(parcel.delivery, NO_PRESENTATION_CONTEXT)
     as_stored = syntax == parcel.transfer_syntax_uid
     try:
         answer = assoc.send_c_store(parcel.path if as_stored else read_plain(parcel.path), msg_id=message_id)
     except FileNotFoundError:
         # pynetdicom opens the file in the middle of the message, so this association cannot be used any further.
         assoc.abort()
-        raise name_unreachable(peer, "aborted, because a file vanished from the spool while it was sent") from None
+        raise peer.describe_trouble("aborted, because a file vanished from the spool while it was sent") from None
     except (ValueError, CaptureInvalid):
-        return DeliveryOutcome(parcel.delivery, stored=False, status=NOT_ENCODABLE)
+        return judge_status(parcel.delivery, NOT_ENCODABLE)
     except RuntimeError:
-        raise name_unreachable(peer, "the association broke") from None
+        raise peer.describe_trouble("the association broke") from None
     if "Status" not in answer:
         assoc.abort()
-        raise name_unreachable(peer, "the association broke, or no answer came in time")
-    return _judge(parcel.delivery, _read_status(answer))
-
-
-def _judge(delivery: Delivery, status: str) -> DeliveryOutcome:
+        raise peer.describe_trouble("the association broke, or no answer came in time")
+    status = _read_status(answer)
     if status != "0000":
-        logger.warning("%s: %s answered %s", delivery.sop_instance_uid, delivery.destination, status)
-    return DeliveryOutcome(delivery, stored=status == "0000" or status.startswith("B"), status=status)
+        logger.warning("%s: %s answered %s", parcel.delivery.sop_instance_uid, peer.name, status)
+    return judge_status(parcel.delivery, status)
 
 
 def _ask(assoc: Association, request: Any) -> str:

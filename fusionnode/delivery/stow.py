@@ -11,19 +11,18 @@ from xml.etree.ElementTree import ParseError
 from dicomweb_client import DICOMwebClient
 from pydicom import Dataset, dcmread
 from requests import RequestException, Response, Session
-from requests.adapters import HTTPAdapter
 
-from fusionnode.delivery.association import Patience
 from fusionnode.delivery.directory import find_destination
 from fusionnode.delivery.offers import Parcel
 from fusionnode.delivery.parcels import open_parcels
+from fusionnode.delivery.statuses import NOT_ACCOUNTED_FOR, judge_status
 from fusionnode.delivery.transcode import read_plain
+from fusionnode.dicomweb import name_trouble, open_session
+from fusionnode.dimse.node import Patience
 from fusionnode.errors import CaptureInvalid, CommitmentRefused, DestinationUnreachable
 from fusionnode.flow.ports import Delivery, DeliveryOutcome
 
 logger = logging.getLogger(__name__)
-
-NOT_ACCOUNTED_FOR = "not-accounted-for"
 
 _PATIENCE = Patience()
 _REQUEST_BYTES = 32 << 20
@@ -135,10 +134,9 @@ class StowSender:
             status = account.get(parcel.delivery.sop_instance_uid, NOT_ACCOUNTED_FOR)
             if status == _UNSUPPORTED_SYNTAX:
                 status = self._store_plain(peer, session, parcel)
-            stored = status == "0000" or status.startswith("B")
             if status != "0000":
                 logger.warning("%s: %s answered %s", parcel.delivery.sop_instance_uid, peer.name, status)
-            yield DeliveryOutcome(parcel.delivery, stored=stored, status=status)
+            yield judge_status(parcel.delivery, status)
 
     def _store_plain(self, peer: WebDestination, session: Session, parcel: Parcel) -> str:
         try:
@@ -176,32 +174,8 @@ class StowSender:
         return {}
 
 
-class _OwnTrust(HTTPAdapter):
-    """Verifies the server by one SSL context and nothing else; requests would add a list of public authorities."""
-
-    def __init__(self, context: SSLContext) -> None:
-        self._context = context
-        super().__init__()
-
-    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
-        """Make connections with our context, which also says whether the host name is checked."""
-        checked = None if self._context.check_hostname else False
-        super().init_poolmanager(*arguments, ssl_context=self._context, assert_hostname=checked, **options)
-
-    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-        """Add nothing: the context knows whom to trust and what to show."""
-
-
 def _open_session(peer: WebDestination) -> Session:
-    session = Session()
-    # Neither a proxy nor a password nor an authority from anywhere but the site file; and no detours.
-    session.trust_env = False
-    session.max_redirects = 0
-    if peer.user:
-        session.auth = (peer.user, peer.password)
-    if peer.tls is not None:
-        session.mount("https://", _OwnTrust(peer.tls))
-    return session
+    return open_session(peer.tls, (peer.user, peer.password) if peer.user else None)
 
 
 def _split(parcels: Sequence[Parcel]) -> Iterator[list[Parcel]]:
@@ -236,8 +210,7 @@ def _says_nothing(http_status: int) -> bool:
 
 
 def _explain(problem: RequestException) -> str:
-    """Name what went wrong without the text, which may hold the URL's secrets."""
-    return f"no answer ({type(problem).__name__})"
+    return f"no answer ({name_trouble(problem)})"
 
 
 def _name_unreachable(peer: WebDestination, why: str) -> DestinationUnreachable:

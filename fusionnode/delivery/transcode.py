@@ -6,9 +6,7 @@ from pydicom import Dataset, dcmread
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
 from fusionnode.errors import CaptureInvalid
-
-_NOT_DECODABLE = (ValueError, RuntimeError, NotImplementedError, AttributeError, TypeError, LookupError, OSError)
-"""What pydicom and its decoders raise at frames they cannot decode."""
+from fusionnode.malformed import NOT_CODABLE
 
 
 def read_plain(path: Path) -> Dataset:
@@ -27,7 +25,7 @@ def read_plain(path: Path) -> Dataset:
         if syntax.is_encapsulated:
             # The faster decoder of RLE panics at damaged frames, which no handler of exceptions sees.
             ds.decompress(decoding_plugin="pydicom" if syntax == RLELossless else "", generate_instance_uid=False)
-    except _NOT_DECODABLE as problem:
+    except NOT_CODABLE as problem:
         raise CaptureInvalid(
             f"{path.name} cannot be decoded for a peer that does not take it compressed: {type(problem).__name__}.",
             remedy="Let the destination take its transfer syntax.",

@@ -74,11 +74,23 @@ class OrthancPacs:
         folder.mkdir(parents=True, exist_ok=True)
         configuration = {**self._configuration(folder), **(extra or {})}
         (folder / "orthanc.json").write_text(json.dumps(configuration, indent=1), encoding="utf-8")
-        with (folder / "orthanc.log").open("wb") as log:
+        self._folder, self._binary = folder, binary
+        self.start()
+
+    def start(self) -> None:
+        """Run Orthanc, for the first time or again, with what it holds.
+
+        Raises:
+            DestinationUnreachable: it did not come up.
+        """
+        with (self._folder / "orthanc.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [binary, str(folder / "orthanc.json")], stdout=log, stderr=subprocess.STDOUT, cwd=folder
+                [self._binary, str(self._folder / "orthanc.json")],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self._folder,
             )
-        self._wait_until_up(folder)
+        self._wait_until_up()
 
     def stop(self) -> None:
         """Ask Orthanc to end, and wait for it."""
@@ -132,7 +144,7 @@ class OrthancPacs:
             "OverwriteInstances": True,
         }
 
-    def _wait_until_up(self, folder: Path) -> None:
+    def _wait_until_up(self) -> None:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline and self._process.poll() is None:
             try:
@@ -141,7 +153,7 @@ class OrthancPacs:
             except (urllib.error.URLError, ConnectionError, TimeoutError):
                 time.sleep(0.1)
         self.stop()
-        raise DestinationUnreachable("Orthanc did not come up.", remedy=f"Read {folder / 'orthanc.log'}.")
+        raise DestinationUnreachable("Orthanc did not come up.", remedy=f"Read {self._folder / 'orthanc.log'}.")
 
 
 def _free_port() -> int:

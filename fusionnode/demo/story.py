@@ -15,7 +15,7 @@ from rich.console import Console
 
 from fusionnode.capture.identity import FusedIdentity
 from fusionnode.capture.sheet import encode_png
-from fusionnode.delivery.association import Destination
+from fusionnode.delivery.destination import Destination
 from fusionnode.delivery.sender import AssociationSender
 from fusionnode.demo.pacs import Pacs, start_pacs
 from fusionnode.domain.images import FusedStack
@@ -106,8 +106,8 @@ def _send_all(head: Path, port: int, console: Console) -> None:
 
 
 def _send_folder(folder: Path, port: int, console: Console) -> None:
-    destinations = {"node": Destination("node", "FUSIONNODE", "127.0.0.1", port)}
-    sender = AssociationSender(folder, destinations, folder.name.upper())
+    destinations = {"node": Destination("node", "FUSIONNODE", "127.0.0.1", port, folder.name.upper())}
+    sender = AssociationSender(folder, destinations)
     deliveries = [
         Delivery("demo", "node", ds.SOPClassUID, ds.SOPInstanceUID, path.name)
         for path in sorted(folder.glob("*.dcm"))

@@ -5,16 +5,23 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from fusionnode.domain.job import JobEvent, JobState
+from fusionnode.domain.job import LONGEST_WAIT, JobEvent, JobState
 
 
 class Phase(StrEnum):
-    """How far a destination has come with its consignment."""
+    """How far a destination has come with its consignment.
+
+    REFUSED is what is left to be told when all is done but for the instances that it refuses for good.
+    """
 
     OWED = "owed"
     ACCEPTED = "accepted"
+    REFUSED = "refused"
     DONE = "done"
     DEAD = "dead"
+
+
+_GOING_ON = (Phase.OWED, Phase.ACCEPTED, Phase.REFUSED)
 
 
 @dataclass(frozen=True)
@@ -23,6 +30,7 @@ class Consignment:
 
     Attributes:
         total, stored, committed: numbers of instances: owed at all, accepted, and of these safe by its own word.
+        refused: number of instances given up, each by itself, because it refuses them for good.
         attempts: tries in a row that did not lead on.
         requests: how often storage commitment was asked for.
         not_before: when it is to be gone on with (UTC); None means at once.
@@ -35,6 +43,7 @@ class Consignment:
     total: int
     stored: int = 0
     committed: int = 0
+    refused: int = 0
     attempts: int = 0
     requests: int = 0
     not_before: datetime | None = None
@@ -46,14 +55,16 @@ class Consignment:
         """Return how far it has come; ``commits`` tells whether the destination offers storage commitment."""
         if self.dead:
             return Phase.DEAD
-        if self.stored < self.total:
+        if self.stored + self.refused < self.total:
             return Phase.OWED
-        return Phase.ACCEPTED if commits and self.committed < self.total else Phase.DONE
+        if commits and self.committed < self.stored:
+            return Phase.ACCEPTED
+        return Phase.REFUSED if self.refused else Phase.DONE
 
     def is_due(self, now: datetime, *, commits: bool) -> bool:
         """Return whether there is something to do for it at ``now``."""
-        going_on = self.find_phase(commits=commits) in (Phase.OWED, Phase.ACCEPTED)
-        return going_on and (self.not_before is None or self.not_before <= now)
+        going_on = self.find_phase(commits=commits) in _GOING_ON
+        return going_on and (self.not_before is None or not now < self.not_before <= now + LONGEST_WAIT)
 
 
 @dataclass(frozen=True)
@@ -73,10 +84,10 @@ def judge_round(
     ``committing`` names the destinations that offer storage commitment.
     """
     phases = {one.destination: one.find_phase(commits=one.destination in committing) for one in consignments}
-    open_ones = [one for one in consignments if phases[one.destination] in (Phase.OWED, Phase.ACCEPTED)]
+    open_ones = [one for one in consignments if phases[one.destination] in _GOING_ON]
     later = min((one.not_before or now for one in open_ones), default=None)
     sending = state is JobState.SENDING
-    given_up = Phase.DEAD in phases.values()
+    given_up = Phase.DEAD in phases.values() or any(one.refused for one in consignments)
     if open_ones and (given_up or Phase.OWED in phases.values()):
         return Outlook(JobEvent.POSTPONED if sending else JobEvent.RESENT, later)
     if given_up:

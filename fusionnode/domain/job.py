@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from fusionnode.domain.series import SeriesKey
@@ -78,8 +78,9 @@ def _build_transitions() -> dict[tuple[JobState, JobEvent], JobState]:
     for step in (Step.PREPARE, Step.FUSE, Step.SEND):
         table[WAITING[step], JobEvent.SUPERSEDED] = JobState.SUPERSEDED
         table[WORKING[step], JobEvent.SUPERSEDED] = JobState.SUPERSEDED
-    # Unlike one that is deferred, a step that is postponed ended well: there is only more to be done later.
-    for step in (Step.SEND, Step.COMMIT):
+    # Unlike one that is deferred, a step that is postponed counts no try: it ended well and more is to be done later,
+    # or what it waits for is no fault of the job.
+    for step in Step:
         table[WORKING[step], JobEvent.POSTPONED] = WAITING[step]
     # What a destination lost is sent again by itself; a human may have anything that was published sent again.
     for state in (JobState.COMMITTING, JobState.FUSED, JobState.STORED, JobState.COMMITTED, JobState.FAILED):
@@ -107,12 +108,18 @@ def next_state(state: JobState, event: JobEvent) -> JobState:
         ) from None
 
 
+LONGEST_WAIT = timedelta(days=31)
+"""Nothing is put off, and no lease lasts, for longer. A moment further ahead was told by a clock that went wrong, and
+is not waited for once the clock is right again."""
+
+
 @dataclass(frozen=True)
 class Job:
     """One pair under one version of one pipeline.
 
     Attributes:
         id: derived from what it fuses (`derive_job_id`), so that the same work is never queued twice.
+        pipeline_version: the edition of the pipeline (`Pipeline.edition`): its version and what it makes of a pair.
         moment: when the job was made (UTC); stamped on its outputs so that running twice gives the same bytes.
         fence: grows with every claim; a result is kept only under the fence it was claimed with.
         attempts: claims of the present step that ended neither finished nor refused.
@@ -120,6 +127,7 @@ class Job:
             functional scan before a better partner arrived; or the Series Instance UID of a fused series that another
             node made of the pair; or empty.
         reason: why it was refused, deferred or failed, in words; empty otherwise.
+        held: set aside by a human: nobody claims it until it is released.
     """
 
     id: str
@@ -135,6 +143,7 @@ class Job:
     supersedes: str = ""
     reason: str = ""
     error: str = ""
+    held: bool = False
 
 
 def derive_job_id(pipeline: str, pipeline_version: str, fixed_content: str, moving_content: str) -> str:

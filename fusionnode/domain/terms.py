@@ -27,7 +27,10 @@ class Unit(StrEnum):
 
 
 class SeriesState(StrEnum):
-    """Where a series stands on its way in; late slices reopen it under the next generation."""
+    """Where a series stands on its way in; late slices reopen it under the next generation.
+
+    Of one that is DISCARDED only the name and its history are left; its files were deleted on purpose.
+    """
 
     RECEIVING = "receiving"
     CANDIDATE = "candidate"
@@ -35,6 +38,7 @@ class SeriesState(StrEnum):
     REOPENED = "reopened"
     QUARANTINED = "quarantined"
     IGNORED = "ignored"
+    DISCARDED = "discarded"
 
 
 UNSETTLED = frozenset({SeriesState.RECEIVING, SeriesState.CANDIDATE, SeriesState.REOPENED})

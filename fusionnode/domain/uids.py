@@ -4,6 +4,8 @@ import re
 import uuid
 from typing import NewType
 
+from fusionnode import __version__
+from fusionnode.domain.terms import MANUFACTURER
 from fusionnode.errors import UidMalformed
 
 SeriesInstanceUID = NewType("SeriesInstanceUID", str)
@@ -34,3 +36,18 @@ def derive_uid(*parts: str) -> str:
     """Return the same UID for the same ``parts``, always: a name-based UUID under 2.25 (PS3.5 B.2)."""
     name = "\x1f".join(parts)
     return f"2.25.{uuid.uuid5(_NAMESPACE, name).int}"
+
+
+IMPLEMENTATION_CLASS_UID = derive_uid("fusionnode", "implementation")
+"""What this program calls itself in associations and in the files it writes (PS3.7 section D.3.3.2)."""
+
+
+def name_implementation(software_version: str = __version__) -> str:
+    """Return the Implementation Version Name that goes with it: at most 16 characters (PS3.7 section D.3.3.2.4)."""
+    return f"{MANUFACTURER.upper()} {software_version}"[:16]
+
+
+IMPLEMENTATION_VERSION_NAME = name_implementation()
+
+
+IMPLEMENTATION_VERSION_NAME = name_implementation()

@@ -9,6 +9,7 @@ from pydicom.uid import UID
 
 from fusionnode.domain.uids import parse_uid
 from fusionnode.errors import DatasetUnreadable, UidMalformed
+from fusionnode.faults import FaultPoint, reach
 from fusionnode.flow.ports import CommitmentReport, Delivery, Ledger, ReportFate, Reports
 
 logger = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ def collect_reports(ledger: Ledger, reports: Reports, now: datetime, again: Call
         if fate is ReportFate.UNKNOWN:
             logger.warning("a commitment report on a transaction that nobody waits for: %s", report.transaction_uid)
         entered += fate is ReportFate.ENTERED
+        reach(FaultPoint.REPORT_ENTERED)
         reports.discard_report(name)
     return entered
 

@@ -1,5 +1,6 @@
 """The plot of one pair: two series in, a fused series out. Reads like the story it is."""
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC
@@ -7,16 +8,16 @@ from datetime import UTC
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
+from pydicom.datadict import tag_for_keyword
 
 from fusionnode.capture.bar import burn_bar
 from fusionnode.capture.blending import build_blending
 from fusionnode.capture.build import CaptureRequest, build_captures
 from fusionnode.capture.describe import describe_ends
 from fusionnode.capture.encode import compress_picture
-from fusionnode.capture.functional import is_offered
 from fusionnode.capture.multiframe import build_stack
 from fusionnode.capture.registration_object import build_registration
-from fusionnode.capture.resampled import build_resampled
+from fusionnode.capture.resampled import build_resampled, explain_absence
 from fusionnode.capture.sheet_object import build_sheet
 from fusionnode.capture.verify import verify_captures
 from fusionnode.domain.images import FusedStack, PreparedPair, SliceStack, Window
@@ -40,11 +41,14 @@ from fusionnode.slices.window import apply_window, choose_window
 from fusionnode.volumes.assemble import assemble_volume
 from fusionnode.volumes.crop import crop_to_view
 
+logger = logging.getLogger(__name__)
+
 _SLICES_AT_ONCE = 16
+_PIXELS = {tag_for_keyword("PixelData")}
 _DISOWNED = (
-    "Both series name one frame of reference, but the pairing rules do not trust it, so the motion was estimated."
+    "Both series name one frame of reference, but the pairing rules do not trust it, so the motion was estimated:"
+    " a viewer that lays the source series over each other by their frame of reference shows them unregistered."
 )
-_NOT_OFFERED = "No resampled series was written: that is offered of classic PET and of SPECT only."
 
 
 @dataclass(frozen=True)
@@ -74,10 +78,7 @@ def prepare_pair(sources: PairSources, pipeline: Pipeline, narrate: Narrator) ->
     with narrate("assemble"):
         fixed = assemble_volume(sources.fixed)
         _require_frame(fixed)
-        moving = assemble_volume(sources.moving)
-        resampling = pipeline.output.resampled and is_offered(moving.sources[0])
-        if pipeline.output.resampled and not resampling:
-            moving = replace(moving, notes=(*moving.notes, _NOT_OFFERED))
+        moving, resampling = _assemble_moving(sources.moving, pipeline)
         if not sources.shared_frame:
             moving = _disown_frame(moving, fixed)
     with narrate("register"):
@@ -202,6 +203,26 @@ def fuse_pair(
     request = CaptureRequest(job, pipeline, prepared, fused, *headers, job.moment.tzinfo or UTC, page=page)
     objects = capture_fused(request, narrate)
     return FusedPair(prepared, fused, objects)
+
+
+def _assemble_moving(series: Iterable[Dataset], pipeline: Pipeline) -> tuple[Volume, bool]:
+    """The functional volume, and whether its values are to be written too; where they cannot be, a note says why."""
+    if not pipeline.output.resampled:
+        return assemble_volume(series), False
+    headers: dict[str, Dataset] = {}
+    moving = assemble_volume(_note_headers(series, headers))
+    absence = explain_absence(lambda source: headers[source.sop_instance_uid], moving.sources)
+    if absence:
+        logger.warning(absence)
+        moving = replace(moving, notes=(*moving.notes, absence))
+    return moving, not absence
+
+
+def _note_headers(series: Iterable[Dataset], headers: dict[str, Dataset]) -> Iterator[Dataset]:
+    """Pass the data sets on, and note what is not pixels of them by SOP Instance UID."""
+    for ds in series:
+        headers[str(ds.get("SOPInstanceUID", ""))] = Dataset({tag: ds.get_item(tag) for tag in ds.keys() - _PIXELS})
+        yield ds
 
 
 def _require_frame(fixed: Volume) -> None:

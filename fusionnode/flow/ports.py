@@ -16,6 +16,7 @@ from fusionnode.domain.job import Job, JobEvent, JobState
 from fusionnode.domain.pair import Rejection
 from fusionnode.domain.series import InstanceHeader, Series, SeriesKey
 from fusionnode.domain.terms import SeriesState, Step
+from fusionnode.flow.overview import Overview
 
 Narrator: TypeAlias = Callable[[str], AbstractContextManager[None]]
 """``with narrate("register"): ...`` tells the step and keeps its seconds; made by `logs.StepClock`."""
@@ -31,7 +32,12 @@ class Arrival(StrEnum):
 
 @dataclass(frozen=True)
 class Delivery:
-    """One instance owed to one destination. ``path`` is relative to the spool's root."""
+    """One instance owed to one destination.
+
+    Attributes:
+        path: relative to the spool's root.
+        refusals: how often in a row it was refused for a reason that lies in itself (`DeliveryOutcome.final`).
+    """
 
     job_id: str
     destination: str
@@ -40,15 +46,22 @@ class Delivery:
     path: str
     attempts: int = 0
     last_status: str = ""
+    refusals: int = 0
 
 
 @dataclass(frozen=True)
 class DeliveryOutcome:
-    """What became of one C-STORE: ``status`` is the DIMSE status as four hexadecimal digits, or a word."""
+    """What became of one C-STORE.
+
+    Attributes:
+        status: the DIMSE status as four hexadecimal digits, or a word.
+        final: the status speaks of the instance itself, so that sending it again will hardly help.
+    """
 
     delivery: Delivery
     stored: bool
     status: str
+    final: bool = False
 
 
 @dataclass(frozen=True)
@@ -116,7 +129,7 @@ class HeaderReader(Protocol):
         """
 
 
-class Ledger(Protocol):
+class Ledger(Overview, Protocol):
     """The database: what arrived, what was decided, what is to be done. Every method is one transaction."""
 
     def record_instance(self, header: InstanceHeader, seen_at: datetime) -> Arrival:
@@ -158,6 +171,9 @@ class Ledger(Protocol):
 
     def has_job(self, job_id: str) -> bool:
         """Whether the job is known."""
+
+    def follow_sources(self, job_id: str, fixed: SeriesKey, moving: SeriesKey) -> None:
+        """Have a job that a human may retry use these generations, which have the content it was made from."""
 
     def find_job(self, job_id: str) -> Job:
         """The job.
@@ -239,8 +255,11 @@ class Ledger(Protocol):
     def list_uncommitted(self, job_id: str, destination: str) -> list[Delivery]:
         """What a destination accepted and has not committed to, in the order of publishing."""
 
-    def record_outcome(self, outcome: DeliveryOutcome, now: datetime) -> None:
-        """Account for one attempt at one instance."""
+    def list_refused(self, job_id: str, destination: str) -> list[Delivery]:
+        """What was given up because the destination refuses it, in the order of publishing."""
+
+    def record_outcome(self, outcome: DeliveryOutcome, now: datetime, *, given_up: bool = False) -> None:
+        """Account for one attempt at one instance, the last one if it is ``given_up``."""
 
     def list_consignments(self, job_id: str) -> list[Consignment]:
         """The accounts of the job with its destinations, by destination."""

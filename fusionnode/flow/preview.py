@@ -18,6 +18,7 @@ Pixel = TypeVar("Pixel", np.uint8, np.bool_)
 PLANES = (("axial", "R", "L"), ("coronal", "R", "L"), ("sagittal", "A", "P"))
 
 _PANEL_PIXELS = 480
+_ALL_COVERED = 0.999
 FIELDS = 8
 
 
@@ -44,21 +45,28 @@ def render_alignment(prepared: PreparedPair, palette: Palette, modality: str) ->
     """Return a sheet to judge the alignment by, uint8 [row, column, 3]: a row per plane, a column per picture.
 
     First MRI and uptake as a checkerboard, then the outline of each on the other: wherever one of them passes half of
-    what its bright part has on average. Below stands everything the estimate warns of.
+    what its bright part has on average; where the functional series ends is no outline. Below stands everything the
+    estimate warns of.
     """
     halves = [find_half(stack) for stack in (prepared.fixed, prepared.moving)]
-    cuts = zip(*(cut_planes(stack, prepared.grid) for stack in (prepared.fixed, prepared.moving)), strict=True)
+    stacks = [cut_planes(stack, prepared.grid) for stack in (prepared.fixed, prepared.moving)]
     rows = []
-    for (fixed, moving), (plane, left, right) in zip(cuts, PLANES, strict=True):
+    for fixed, moving, known, (plane, left, right) in zip(*stacks, cut_covered(prepared), PLANES, strict=True):
         grey, colour = _enlarge(show_grey(fixed)), _enlarge(show_uptake(moving[None], palette)[0])
         panels = (
             lay_checkerboard(grey, colour, max(1, max(grey.shape[:2]) // FIELDS)),
             draw_outline(colour, _enlarge(fixed > halves[0])),
-            draw_outline(grey, _enlarge(moving > halves[1])),
+            draw_outline(grey, _enlarge(moving > halves[1]), _enlarge(known)),
         )
         rows.append(SheetRow(plane, panels, left, right))
     titles = (f"MRI and {modality}", f"outline of the MRI on the {modality}", f"outline of the {modality} on the MRI")
     return render_contact_sheet(rows, titles, footnotes=prepared.estimate.warnings)
+
+
+def cut_covered(prepared: PreparedPair, at: tuple[int, int, int] | None = None) -> tuple[NDArray[np.bool_], ...]:
+    """Return where the planes through ``at`` show the functional series and nothing of where it has no voxels."""
+    planes = cut_planes(prepared.covered.astype(np.float32), prepared.grid, at)
+    return tuple(plane > _ALL_COVERED for plane in planes)
 
 
 def find_half(stack: SliceStack) -> float:

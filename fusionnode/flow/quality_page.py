@@ -13,7 +13,7 @@ from fusionnode.capture.sheet import SheetRow, draw_outline, lay_checkerboard
 from fusionnode.domain.images import FusedStack, PreparedPair, RgbStack, SliceStack
 from fusionnode.domain.job import Job
 from fusionnode.domain.motion import MotionEstimate, MotionMethod, MotionQuality
-from fusionnode.flow.preview import FIELDS, PLANES, find_half, show_grey
+from fusionnode.flow.preview import FIELDS, PLANES, cut_covered, find_half, show_grey
 from fusionnode.fusion.colour import show_uptake
 from fusionnode.pipeline.schema import Pipeline, Sheet
 from fusionnode.slices.cut import cut_planes
@@ -40,6 +40,7 @@ def draw_page(job: Job, pipeline: Pipeline, prepared: PreparedPair, fused: Fused
             rows=_cut_rows(pipeline, prepared, fused),
             facts=_list_facts(job, pipeline, prepared, fused),
             warnings=warnings,
+            examined=estimate.method is not MotionMethod.SHARED_FRAME,
         )
     )
 
@@ -69,12 +70,14 @@ def _cut_rows(pipeline: Pipeline, prepared: PreparedPair, fused: FusedStack) -> 
     at = find_hottest(prepared)
     half = find_half(prepared.moving)
     fixed, moving = (cut_planes(stack, prepared.grid, at) for stack in (prepared.fixed, prepared.moving))
-    pictures = cut_planes(fused.rgb, prepared.grid, at)
+    pictures, covered = cut_planes(fused.rgb, prepared.grid, at), cut_covered(prepared, at)
     rows = []
-    for (plane, left, right), grey, uptake, picture in zip(PLANES, fixed, moving, pictures, strict=True):
+    for (plane, left, right), grey, uptake, picture, known in zip(
+        PLANES, fixed, moving, pictures, covered, strict=True
+    ):
         shown, coloured = show_grey(grey), _colour(uptake, pipeline)
         field = max(1, max(shown.shape[:2]) // FIELDS)
-        panels = (shown, picture, lay_checkerboard(shown, coloured, field), draw_outline(shown, uptake > half))
+        panels = (shown, picture, lay_checkerboard(shown, coloured, field), draw_outline(shown, uptake > half, known))
         rows.append(SheetRow(plane, panels, left, right))
     return tuple(rows)
 
@@ -107,7 +110,7 @@ def _list_facts(job: Job, pipeline: Pipeline, prepared: PreparedPair, fused: Fus
         ("Uptake shown", f"{describe_limits(prepared.moving_window)}, palette {pipeline.fusion.palette}"),
         ("Coverage", f"{spell_share(float(prepared.covered.mean()))} of the MRI grid"),
         ("Network", fused.model),
-        ("Pipeline", pipeline.identifier),
+        ("Pipeline", f"{pipeline.name}@{pipeline.edition}"),
         ("Software", f"fusionnode {__version__}"),
         ("Job", f"{job.id}, {job.moment:%Y-%m-%d %H:%M %Z}"),
         ("Patient and study", "in the header of this object, not on the page"),

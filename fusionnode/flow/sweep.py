@@ -11,7 +11,8 @@ from fusionnode.domain.job import Job, JobState, derive_job_id
 from fusionnode.domain.pair import Pair
 from fusionnode.domain.series import Series, SeriesKey
 from fusionnode.domain.terms import UNSETTLED, SeriesState
-from fusionnode.errors import LedgerUnavailable, Refused, Unavailable, format_frames
+from fusionnode.errors import LedgerUnavailable, Refused, SpoolFull, Unavailable, format_frames
+from fusionnode.faults import FaultPoint, reach
 from fusionnode.flow.ports import Arrival, Arrivals, HeaderReader, Ledger, PreparedStore, StoredFile
 from fusionnode.pairing.match import match_pairs
 from fusionnode.pairing.settle import Evidence, SettleTimes, Stillness, settle_series
@@ -70,7 +71,7 @@ class Sweeper:
         """
         released = tuple(self.ledger.release_expired(now))
         for job in released:
-            logger.warning("job %s: its worker went silent; the step is free again", job.id)
+            logger.warning("job %s: its worker went silent; the step is free again", job.id, extra={"job_id": job.id})
         indexed, quarantined = self._index_arrivals(now)
         closed = self._settle(monotonic)
         # A series that was set aside counts as well: others may have waited for it.
@@ -90,6 +91,9 @@ class Sweeper:
             raise
         except Refused as refusal:
             return self._set_aside(arrival, f"{refusal.code}: {refusal}")
+        except SpoolFull as full:
+            logger.warning("%s waits to be indexed: %s", arrival.path.name, full)
+            return _Indexing.PUT_OFF
         except Exception as error:
             self._failures[arrival.place] += 1
             if self._failures[arrival.place] == 1:
@@ -101,8 +105,12 @@ class Sweeper:
         return _Indexing.DONE
 
     def _set_aside(self, arrival: StoredFile, reason: str) -> "_Indexing":
+        try:
+            self.arrivals.quarantine_arrival(arrival, reason)
+        except Unavailable as unavailable:
+            logger.warning("%s is to be set aside later: %s", arrival.path.name, unavailable)
+            return _Indexing.PUT_OFF
         logger.warning("set aside %s: %s", arrival.path.name, reason)
-        self.arrivals.quarantine_arrival(arrival, reason)
         self._failures.pop(arrival.place, None)
         return _Indexing.SET_ASIDE
 
@@ -115,6 +123,7 @@ class Sweeper:
             for series_uid in self.ledger.list_contradicted(header.sop_instance_uid):
                 self.ledger.withdraw_jobs(series_uid, reason, now)
         # The row is committed before the file moves, so a crash in between only repeats the move.
+        reach(FaultPoint.INSTANCE_RECORDED)
         self.arrivals.settle_arrival(arrival)
 
     def _settle(self, monotonic: float) -> dict[SeriesKey, SeriesState]:
@@ -141,7 +150,9 @@ class Sweeper:
             series.key, settlement.state, settlement.reason
         ):
             return series.state
-        logger.info("series %s is %s: %s", series.key, settlement.state, settlement.reason)
+        reach(FaultPoint.SERIES_SETTLED)
+        about = {"series": [series.key.series_instance_uid]}
+        logger.info("series %s is %s: %s", series.key, settlement.state, settlement.reason, extra=about)
         return settlement.state
 
     def _pair(self, now: datetime, monotonic: float) -> tuple[Job, ...]:
@@ -181,7 +192,8 @@ class Sweeper:
                 continue
             for rejection in self.ledger.record_rejections(matching.rejections, now):
                 named = ", ".join(map(str, rejection.series))
-                logger.info("%s does not pair %s: %s", pipeline.identifier, named, rejection.reason)
+                about = {"series": [key.series_instance_uid for key in rejection.series]}
+                logger.info("%s does not pair %s: %s", pipeline.identifier, named, rejection.reason, extra=about)
             if touched:
                 # A pair that was fused before may have waited meanwhile for what proved unusable.
                 uids = {key.series_instance_uid for pair in matching.pairs for key in (pair.fixed, pair.moving)}
@@ -227,7 +239,7 @@ def _longest_window(pipelines: Iterable[Pipeline], *, hold_only: bool) -> timede
 
 def derive_pair_id(pipeline: Pipeline, pair: Pair, contents: Mapping[SeriesKey, str]) -> str:
     """Return the id of the job of ``pair``; ``contents`` holds `Series.content` of both series."""
-    return derive_job_id(pipeline.name, pipeline.version, contents[pair.fixed], contents[pair.moving])
+    return derive_job_id(pipeline.name, pipeline.edition, contents[pair.fixed], contents[pair.moving])
 
 
 def queue_pair(
@@ -248,6 +260,8 @@ def queue_pair(
     """
     job_id = derive_pair_id(pipeline, pair, contents)
     if ledger.has_job(job_id):
+        # Its series may have been deleted and sent again since.
+        ledger.follow_sources(job_id, pair.fixed, pair.moving)
         return None
     fixed_uid, moving_uid = pair.fixed.series_instance_uid, pair.moving.series_instance_uid
     # Before the job is there: after a crash in between this is done again.
@@ -257,7 +271,7 @@ def queue_pair(
     job = Job(
         id=job_id,
         pipeline=pipeline.name,
-        pipeline_version=pipeline.version,
+        pipeline_version=pipeline.edition,
         fixed=pair.fixed,
         moving=pair.moving,
         shared_frame=pair.shared_frame,
@@ -268,7 +282,10 @@ def queue_pair(
     because = "; ".join([f"score {pair.score:.10g}", *pair.reasons])
     if not ledger.add_job(job, because):
         return None
-    logger.info("job %s: %s fuses %s with %s (%s)", job.id, pipeline.identifier, pair.fixed, pair.moving, because)
+    reach(FaultPoint.JOB_ENTERED)
+    about = {"job_id": job.id, "series": [fixed_uid, moving_uid]}
+    words = "job %s: %s fuses %s with %s (%s)"
+    logger.info(words, job.id, pipeline.identifier, pair.fixed, pair.moving, because, extra=about)
     return job
 
 

@@ -1,17 +1,23 @@
-"""Running a fuser over two stacks of slices (middle)."""
+"""Running a fuser over two stacks of slices (middle).
+
+Torch is loaded by who fuses, not by who imports this: the workers that prepare and send do without it.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from fusionnode.domain.images import SliceStack
 from fusionnode.domain.model import ModelCard, ModelKind
 from fusionnode.errors import ModelUnavailable, SettingsInvalid
-from fusionnode.fusion.classical import RULES, Rule
-from fusionnode.fusion.networks import NETWORKS
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from fusionnode.fusion.classical import Rule
 
 _PIXELS_AT_ONCE = {"cpu": 1 << 16, "cuda": 1 << 20}
 """By kind of device. A network keeps a few hundred feature maps: one slice of 256² at a time keeps a processor's memory
@@ -27,10 +33,10 @@ class Fuser:
     """A rule or a network, ready to run: two float32 (batch, 1, rows, columns) in [0, 1] → one of the same."""
 
     card: ModelCard
-    combine: Rule
-    device: torch.device
+    combine: "Rule"
+    device: "torch.device"
 
-    def __call__(self, fixed: Tensor, moving: Tensor) -> Tensor:
+    def __call__(self, fixed: "Tensor", moving: "Tensor") -> "Tensor":
         """Fuse one batch that lies on ``device``."""
         fused = self.combine(fixed, moving)
         if not self.card.cold_gain:
@@ -43,12 +49,14 @@ class Fuser:
         return fixed * np.float32(self.card.cold_gain or 1)
 
 
-def choose_device(wanted: str) -> torch.device:
+def choose_device(wanted: str) -> "torch.device":
     """Where networks shall run: ``cpu``, ``cuda``, or ``auto``, which is the GPU if one is visible.
 
     Raises:
         SettingsInvalid: a GPU is wanted and none is visible.
     """
+    import torch
+
     visible = torch.cuda.is_available()
     if wanted == "cuda" and not visible:
         raise SettingsInvalid(
@@ -59,7 +67,7 @@ def choose_device(wanted: str) -> torch.device:
 
 
 def load_fuser(
-    card: ModelCard, weights: Mapping[str, Tensor] | None = None, device: torch.device | str = "cpu"
+    card: ModelCard, weights: "Mapping[str, Tensor] | None" = None, device: "torch.device | str" = "cpu"
 ) -> Fuser:
     """Make the fuser a card describes.
 
@@ -71,6 +79,10 @@ def load_fuser(
     Raises:
         ModelUnavailable: the card is of a network and its weights are missing, broken, or another network's.
     """
+    import torch
+
+    from fusionnode.fusion.classical import RULES
+
     if card.kind is ModelKind.CLASSICAL:
         if weights is not None:
             raise ValueError(f"{card.identifier} is a classical rule and takes no weights")
@@ -115,7 +127,11 @@ def warm_up(fuser: Fuser) -> None:
     fuse_slices(black, black, fuser)
 
 
-def _restore_network(card: ModelCard, weights: Mapping[str, Tensor] | None) -> nn.Module:
+def _restore_network(card: ModelCard, weights: "Mapping[str, Tensor] | None") -> "nn.Module":
+    import torch
+
+    from fusionnode.fusion.networks import NETWORKS
+
     if weights is None:
         raise ModelUnavailable(
             f"No trained weights are at hand for {card.identifier}.",
@@ -150,6 +166,8 @@ def _require_stacks(fixed: SliceStack, moving: SliceStack) -> None:
 
 
 def _fuse_batch(fixed: SliceStack, moving: SliceStack, fuser: Fuser) -> SliceStack:
+    import torch
+
     try:
         with torch.inference_mode():
             fused = fuser(_to_tensor(fixed, fuser.device), _to_tensor(moving, fuser.device))
@@ -160,5 +178,7 @@ def _fuse_batch(fixed: SliceStack, moving: SliceStack, fuser: Fuser) -> SliceSta
     return luminance
 
 
-def _to_tensor(stack: SliceStack, device: torch.device) -> Tensor:
+def _to_tensor(stack: SliceStack, device: "torch.device") -> "Tensor":
+    import torch
+
     return torch.from_numpy(np.ascontiguousarray(stack)).to(device)[:, None]

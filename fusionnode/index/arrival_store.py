@@ -8,12 +8,13 @@ import logging
 from collections.abc import Iterable
 from datetime import datetime
 
-from sqlalchemy import Connection, RowMapping, insert, select, text, update
+from sqlalchemy import Connection, RowMapping, and_, insert, select, text, update
 
 from fusionnode.domain.series import SECOND_CONTENT, InstanceHeader, PatientIdentity
 from fusionnode.domain.terms import SeriesState
 from fusionnode.flow.ports import Arrival
 from fusionnode.index.database import Store, insert_new
+from fusionnode.index.discard_rows import claim_back
 from fusionnode.index.event_log import Event, append_event
 from fusionnode.index.instance_rows import read_identity, write_identity, write_row
 from fusionnode.index.tables import ConflictRow, GenerationRow, InstanceRow, SeriesRow
@@ -21,7 +22,7 @@ from fusionnode.pairing.patient import find_contradictions
 
 logger = logging.getLogger(__name__)
 
-_CLOSED = (SeriesState.COMPLETE, SeriesState.QUARANTINED, SeriesState.IGNORED)
+_CLOSED = (SeriesState.COMPLETE, SeriesState.QUARANTINED, SeriesState.IGNORED, SeriesState.DISCARDED)
 _ADVISORY_LOCK = 0x61727276
 
 
@@ -33,12 +34,16 @@ class ArrivalStore(Store):
 
         Safe to repeat: whatever was recorded before is recognised by its SOP Instance UID and hash. It is a conflict
         when the SOP Instance UID is known with other bytes, or when the series is known under another study or patient.
+        Of a series that was discarded nothing but the name is known: what arrives begins it anew.
 
         Raises:
             LedgerUnavailable: the database did not answer.
         """
         with self._database.write() as connection:
-            _exclude_other_writers(connection)
+            exclude_other_writers(connection)
+            # From here on the file at this place is wanted again, whatever was decided before.
+            claim_back(connection, header.path)
+            _note_seen(connection, header.series_instance_uid, seen_at)
             earlier = _find_instance(connection, header.sop_instance_uid)
             if earlier is not None and earlier["sha256"] == header.sha256:
                 return Arrival.DUPLICATE
@@ -52,6 +57,8 @@ class ArrivalStore(Store):
                 return Arrival.CONFLICT
             if series is None:
                 _begin_series(connection, header, seen_at)
+            elif series["state"] == SeriesState.DISCARDED:
+                _begin_again(connection, header, seen_at)
             generation = _open_generation(connection, header.series_instance_uid, header.sop_instance_uid, seen_at)
             connection.execute(insert(InstanceRow).values(write_row(header, generation, seen_at)))
             return Arrival.NEW
@@ -75,7 +82,7 @@ def describe_difference(known: PatientIdentity, claimed: PatientIdentity) -> str
     return ", ".join([*parts, *find_contradictions(known, claimed)])
 
 
-def _exclude_other_writers(connection: Connection) -> None:
+def exclude_other_writers(connection: Connection) -> None:
     """Let one instance be judged at a time: whether it contradicts another depends on rows it does not lock."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
@@ -88,7 +95,12 @@ def _find_instance(connection: Connection, sop_instance_uid: str) -> RowMapping 
 
 
 def _find_series(connection: Connection, series_uid: str) -> RowMapping | None:
-    query = select(SeriesRow).where(SeriesRow.series_instance_uid == series_uid)
+    present = and_(
+        GenerationRow.series_instance_uid == SeriesRow.series_instance_uid,
+        GenerationRow.generation == SeriesRow.generation,
+    )
+    query = select(*SeriesRow.__table__.columns, GenerationRow.state).join(GenerationRow, present)
+    query = query.where(SeriesRow.series_instance_uid == series_uid)
     return connection.execute(query).mappings().one_or_none()
 
 
@@ -102,7 +114,7 @@ def _knows_conflict(connection: Connection, header: InstanceHeader) -> bool:
 def _find_contradiction(header: InstanceHeader, earlier: RowMapping | None, series: RowMapping | None) -> str:
     if earlier is not None:
         return SECOND_CONTENT
-    if series is None:
+    if series is None or series["state"] == SeriesState.DISCARDED:
         return ""
     if series["study_instance_uid"] != header.study_instance_uid:
         return "claims another study than the series began with"
@@ -135,9 +147,22 @@ def _begin_series(connection: Connection, header: InstanceHeader, at: datetime) 
         "study_instance_uid": header.study_instance_uid,
         "generation": 1,
         "first_seen_at": at,
+        "last_seen_at": at,
+        "held": False,
     }
     connection.execute(insert(SeriesRow).values(series | write_identity(header.patient)))
     _insert_generation(connection, uid, 1, SeriesState.RECEIVING, "", at)
+
+
+def _begin_again(connection: Connection, header: InstanceHeader, at: datetime) -> None:
+    facts = {"study_instance_uid": header.study_instance_uid, "first_seen_at": at} | write_identity(header.patient)
+    named = SeriesRow.series_instance_uid == header.series_instance_uid
+    connection.execute(update(SeriesRow).where(named).values(facts))
+
+
+def _note_seen(connection: Connection, series_uid: str, at: datetime) -> None:
+    """Let a series count as received now, also by what it had already: somebody still sends it."""
+    connection.execute(update(SeriesRow).where(SeriesRow.series_instance_uid == series_uid).values(last_seen_at=at))
 
 
 def _open_generation(connection: Connection, series_uid: str, sop_instance_uid: str, at: datetime) -> int:

@@ -30,9 +30,15 @@ def revive_consignments(connection: Connection, job_id: str, destination: str = 
 
     Reports on what was asked before do not count any more: they would speak of instances that are sent again.
     """
+    _revive_instances(connection, job_id, destination)
     beginning = update(ConsignmentRow).where(match_consignment(ConsignmentRow, job_id, destination))
     if everything:
         owed = update(DeliveryRow).where(match_consignment(DeliveryRow, job_id, destination))
         connection.execute(owed.values(stored_at=None, committed_at=None))
     connection.execute(delete(CommitmentRow).where(match_consignment(CommitmentRow, job_id, destination)))
     return connection.execute(beginning.values(**AT_THE_BEGINNING)).rowcount
+
+
+def _revive_instances(connection: Connection, job_id: str, destination: str) -> None:
+    refused = update(DeliveryRow).where(match_consignment(DeliveryRow, job_id, destination))
+    connection.execute(refused.values(refusals=0, dead=False))

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, case, delete, func, insert, or_, select, update
 
 from fusionnode.domain.consignment import Consignment
 from fusionnode.domain.job import WAITING, WORKING, Job, JobEvent, JobState
@@ -26,7 +26,8 @@ class ConsignmentStore(Store):
 
     def list_consignments(self, job_id: str) -> list[Consignment]:
         """Return the accounts of the job, by destination."""
-        counts = (func.count(), func.count(DeliveryRow.stored_at), func.count(DeliveryRow.committed_at))
+        refused = func.count(case((DeliveryRow.dead.is_(True), 1)))
+        counts = (func.count(), func.count(DeliveryRow.stored_at), func.count(DeliveryRow.committed_at), refused)
         same = and_(DeliveryRow.job_id == ConsignmentRow.job_id, DeliveryRow.destination == ConsignmentRow.destination)
         kept = tuple(getattr(ConsignmentRow, name) for name in _KEPT)
         query = (
@@ -39,8 +40,8 @@ class ConsignmentStore(Store):
         with self._database.read() as connection:
             rows = connection.execute(query).all()
         return [
-            Consignment(job_id, destination, total, stored, committed, **dict(zip(_KEPT, values, strict=True)))
-            for destination, *values, total, stored, committed in rows
+            Consignment(job_id, destination, total, stored, committed, refused, **dict(zip(_KEPT, values, strict=True)))
+            for destination, *values, total, stored, committed, refused in rows
         ]
 
     def save_consignment(self, job: Job, consignment: Consignment, now: datetime) -> None:

@@ -22,7 +22,7 @@ class DeliveryStore(Store):
         Raises:
             JobUnknown: one of them is of no known job.
         """
-        untried = {"last_tried_at": None, "stored_at": None, "committed_at": None}
+        untried = {"dead": False, "last_tried_at": None, "stored_at": None, "committed_at": None}
         rows = [asdict(delivery) | untried for delivery in deliveries]
         consignments = sorted({(row["job_id"], row["destination"]) for row in rows})
         with self._database.write() as connection:
@@ -36,7 +36,11 @@ class DeliveryStore(Store):
     def list_undelivered(self, job_id: str, destination: str = "") -> list[Delivery]:
         """Return what is still owed for a job, to one destination or to all: by destination, then as published."""
         owed = match_consignment(DeliveryRow, job_id, destination)
-        return self._list_deliveries(owed, DeliveryRow.stored_at.is_(None))
+        return self._list_deliveries(owed, DeliveryRow.stored_at.is_(None), DeliveryRow.dead.is_(False))
+
+    def list_refused(self, job_id: str, destination: str) -> list[Delivery]:
+        """Return what was given up because the destination refuses it, in the order of publishing."""
+        return self._list_deliveries(match_consignment(DeliveryRow, job_id, destination), DeliveryRow.dead.is_(True))
 
     def list_uncommitted(self, job_id: str, destination: str) -> list[Delivery]:
         """Return what a destination accepted and has not committed to, in the order of publishing."""
@@ -49,8 +53,10 @@ class DeliveryStore(Store):
         with self._database.read() as connection:
             return [Delivery(**row) for row in connection.execute(query).mappings()]
 
-    def record_outcome(self, outcome: DeliveryOutcome, now: datetime) -> None:
+    def record_outcome(self, outcome: DeliveryOutcome, now: datetime, *, given_up: bool = False) -> None:
         """Account for one attempt at one instance; one that was stored stays stored, whatever comes after.
+
+        ``given_up`` ends it: it is owed no more until it is sent again by hand.
 
         Raises:
             JobUnknown: this instance was never owed to this destination.
@@ -58,6 +64,8 @@ class DeliveryStore(Store):
         owed = outcome.delivery
         values = {
             "attempts": DeliveryRow.attempts + 1,
+            "refusals": DeliveryRow.refusals + 1 if outcome.final else 0,
+            "dead": given_up,
             "last_status": outcome.status,
             "last_tried_at": now,
             "stored_at": func.coalesce(DeliveryRow.stored_at, now if outcome.stored else None),

@@ -102,7 +102,8 @@ def read_first_item(ds: Dataset, keyword: str) -> Dataset:
 def _find_raw(ds: Dataset, keyword: str | int) -> RawDataElement | None:
     if keyword not in ds:
         return None
-    element = ds.get_item(keyword)
+    # An empty value would be converted, and that fails where the value representation is none.
+    element = ds.get_item(keyword, keep_deferred=True)
     return element if isinstance(element, RawDataElement) else None
 
 

@@ -21,6 +21,7 @@ _SAME = (
     "supersedes",
     "reason",
     "error",
+    "held",
 )
 
 
@@ -35,6 +36,8 @@ def write_job(job: Job) -> dict[str, Any]:
         "not_before": None,
         "lease_until": None,
         "worker": "",
+        "changed_at": job.moment,
+        "discarded_at": None,
     }
 
 

@@ -8,11 +8,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, and_, false, or_, select, update
 from sqlalchemy.orm import aliased
 
-from fusionnode.domain.job import TRANSITIONS, WAITING, WORKING, Job, JobEvent, JobState, next_state
+from fusionnode.domain.job import LONGEST_WAIT, TRANSITIONS, WAITING, WORKING, Job, JobEvent, JobState, next_state
 from fusionnode.domain.terms import Step
 from fusionnode.errors import JobUnknown, LeaseLost, TransitionForbidden
 from fusionnode.index.consignment_rows import revive_consignments
 from fusionnode.index.database import CHUNK, Store, insert_new
+from fusionnode.index.discard_rows import claim_back, list_discarded, name_results, require_results, require_sources
 from fusionnode.index.event_log import Event, append_event
 from fusionnode.index.job_rows import describe_cause, read_job, write_job
 from fusionnode.index.tables import JobRow
@@ -35,6 +36,8 @@ class JobStore(Store):
     def add_job(self, job: Job, because: str = "") -> bool:
         """Enter a job, and into the log ``because`` of what; False when its id is known already.
 
+        False also when the files of one of its series were given up for deletion meanwhile.
+
         Raises:
             TransitionForbidden: it is not queued; every job begins there.
         """
@@ -43,6 +46,8 @@ class JobStore(Store):
                 f"A job enters the ledger queued, not {job.state}.", state=job.state, job_id=job.id
             )
         with self._database.write() as connection:
+            if list_discarded(connection, (job.fixed, job.moving)):
+                return False
             added = insert_new(connection, JobRow, [write_job(job)]) == 1
             if added:
                 detail = f"{job.fixed} with {job.moving}" + (f": {because}" if because else "")
@@ -84,7 +89,7 @@ class JobStore(Store):
 
     def list_claimable(self, step: Step, now: datetime, limit: int = 1000) -> list[str]:
         """Return ids of jobs that wait for ``step`` and whose time has come, oldest first."""
-        query = select(JobRow.id).where(_is_claimable(JobRow, step, now)).order_by(JobRow.moment, JobRow.id)
+        query = select(JobRow.id).where(is_claimable(JobRow, step, now)).order_by(JobRow.moment, JobRow.id)
         with self._database.read() as connection:
             return list(connection.execute(query.limit(limit)).scalars())
 
@@ -98,7 +103,7 @@ class JobStore(Store):
         state = next_state(WAITING[step], JobEvent.CLAIMED)
         statement = (
             update(JobRow)
-            .where(JobRow.id == _choose_claimable(step, now, job_id), _is_claimable(JobRow, step, now))
+            .where(JobRow.id == _choose_claimable(step, now, job_id), is_claimable(JobRow, step, now))
             .values(
                 state=state,
                 fence=JobRow.fence + 1,
@@ -107,6 +112,7 @@ class JobStore(Store):
                 not_before=None,
                 reason="",
                 error="",
+                changed_at=now,
             )
             .returning(*_COLUMNS)
         )
@@ -164,10 +170,14 @@ class JobStore(Store):
 
         Raises:
             JobUnknown: there is no such job.
-            TransitionForbidden: it is neither refused nor failed.
+            TransitionForbidden: it is neither refused nor failed, or the files it was made from were deleted.
         """
         with self._database.write() as connection:
             job = find_row(connection, job_id, lock=True)
+            next_state(job.state, JobEvent.RETRIED)
+            require_sources(connection, job)
+            claim_back(connection, name_results(job_id))
+            connection.execute(update(JobRow).where(JobRow.id == job_id).values(discarded_at=None))
             revive_consignments(connection, job_id)
             moved = move_job(connection, job, Move(JobEvent.RETRIED, now))
             if moved is None:
@@ -181,11 +191,13 @@ class JobStore(Store):
 
         Raises:
             JobUnknown: there is no such job.
-            TransitionForbidden: nothing of it was published for that destination, or a worker has it at this moment.
+            TransitionForbidden: nothing of it was published for that destination, or it was deleted since, or a worker
+                has it at this moment.
         """
         with self._database.write() as connection:
             job = find_row(connection, job_id, lock=True)
             next_state(job.state, JobEvent.RESENT)
+            require_results(connection, job)
             if not revive_consignments(connection, job_id, destination, everything=everything):
                 raise TransitionForbidden(
                     f"Nothing of job {job_id} was ever published for {destination or 'any destination'}.",
@@ -227,7 +239,10 @@ class JobStore(Store):
         """Return every job whose lease ran out to its waiting state; the returned jobs are those released."""
         expired = (
             select(*_COLUMNS)
-            .where(JobRow.state.in_(sorted(WORKING.values())), JobRow.lease_until < now)
+            .where(
+                JobRow.state.in_(sorted(WORKING.values())),
+                or_(JobRow.lease_until < now, JobRow.lease_until > now + LONGEST_WAIT),
+            )
             .order_by(JobRow.id)
             .with_for_update(skip_locked=True)
         )
@@ -263,6 +278,7 @@ def move_job(connection: Connection, job: Job, move: Move) -> Job | None:
             not_before=move.not_before,
             lease_until=None,
             worker="",
+            changed_at=move.now,
         )
         .returning(*_COLUMNS)
     )
@@ -278,10 +294,15 @@ def _is_unchanged(job: Job) -> ColumnElement[bool]:
     return and_(JobRow.id == job.id, JobRow.fence == job.fence, JobRow.state == job.state)
 
 
-def _is_claimable(row: type[JobRow], step: Step, now: datetime) -> ColumnElement[bool]:
+def is_claimable(row: type[JobRow], step: Step, now: datetime) -> ColumnElement[bool]:
+    """Return the condition for jobs that wait for ``step`` and whose time has come."""
     # A stored job without a time has nothing more to wait for.
     at_once = false() if step is Step.COMMIT else row.not_before.is_(None)
-    return and_(row.state == WAITING[step], or_(at_once, row.not_before <= now))
+    return and_(
+        row.state == WAITING[step],
+        row.held.is_(False),
+        or_(at_once, row.not_before <= now, row.not_before > now + LONGEST_WAIT),
+    )
 
 
 def require_fence(connection: Connection, job: Job) -> None:
@@ -298,7 +319,7 @@ def require_fence(connection: Connection, job: Job) -> None:
 def _choose_claimable(step: Step, now: datetime, job_id: str | None) -> Any:
     """Return a subquery for one id. PostgreSQL passes over rows others are claiming; SQLite has one writer anyway."""
     candidate = aliased(JobRow)
-    query = select(candidate.id).where(_is_claimable(candidate, step, now))
+    query = select(candidate.id).where(is_claimable(candidate, step, now))
     if job_id is not None:
         query = query.where(candidate.id == job_id)
     ordered = query.order_by(candidate.moment, candidate.id).limit(1).with_for_update(skip_locked=True)

@@ -51,17 +51,21 @@ class SeriesStore(Store):
             return _load_present(connection, named)
 
     def list_related(self, keys: Collection[SeriesKey]) -> list[Series]:
-        """Return all series, in any state, that may bear on how ``keys`` are paired, by UID; see `related`."""
+        """Return all series that may bear on how ``keys`` are paired, by UID; see `related`.
+
+        In any state but discarded, and without those that a human set aside.
+        """
+        wanted = and_(GenerationRow.state != SeriesState.DISCARDED, SeriesRow.held.is_(False))
         with self._database.read() as connection:
             conditions = list_conditions(connection, {key.series_instance_uid for key in keys})
-            found = [series for condition in conditions for series in _load_present(connection, condition)]
+            found = [one for condition in conditions for one in _load_present(connection, and_(condition, wanted))]
         return sorted(found, key=lambda series: series.key.series_instance_uid)
 
     def find_series(self, key: SeriesKey) -> Series:
         """Return the series as it stood in generation ``key.generation``.
 
         Raises:
-            SeriesUnknown: there is no such series, or it never had this generation.
+            SeriesUnknown: there is no such series, it never had this generation, or its files were deleted.
         """
         uid = key.series_instance_uid
         query = (
@@ -79,7 +83,10 @@ class SeriesStore(Store):
                 )
             instances = _load_instances(connection, InstanceRow.series_instance_uid == uid)
             conflicts = _load_conflicts(connection, ConflictRow.series_instance_uid == uid)
-        return _assemble(row, instances[uid], conflicts[uid])
+        found = _assemble(row, instances[uid], conflicts[uid])
+        if not found.instances:
+            raise SeriesUnknown(f"The files of series {key} were deleted.", remedy="Send it again.", key=str(key))
+        return found
 
     def set_series_state(self, key: SeriesKey, state: SeriesState, reason: str) -> bool:
         """Set the state unless a later generation has begun meanwhile; returns whether it was set."""

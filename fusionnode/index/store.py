@@ -9,15 +9,29 @@ from fusionnode.index.consignment_store import ConsignmentStore
 from fusionnode.index.database import Database, read_clock
 from fusionnode.index.delivery_store import DeliveryStore
 from fusionnode.index.event_log import EventStore
+from fusionnode.index.hold_store import HoldStore
 from fusionnode.index.job_store import JobStore
 from fusionnode.index.migrate import check_revision, migrate
+from fusionnode.index.overview_store import OverviewStore
 from fusionnode.index.rejection_store import RejectionStore
+from fusionnode.index.retention_store import RetentionStore
 from fusionnode.index.series_store import SeriesStore
 
 __all__ = ["SqlLedger", "migrate", "open_ledger"]
 
 
-class SqlLedger(ArrivalStore, SeriesStore, RejectionStore, JobStore, DeliveryStore, ConsignmentStore, EventStore):
+class SqlLedger(
+    ArrivalStore,
+    SeriesStore,
+    RejectionStore,
+    JobStore,
+    DeliveryStore,
+    ConsignmentStore,
+    RetentionStore,
+    HoldStore,
+    EventStore,
+    OverviewStore,
+):
     """All tables of one database. Every method is one transaction; any number of threads may use one ledger."""
 
     def close(self) -> None:

@@ -77,6 +77,8 @@ class SeriesRow(Table):
     authority: Mapped[str]
     generation: Mapped[int]
     first_seen_at: Mapped[datetime]
+    last_seen_at: Mapped[datetime]
+    held: Mapped[bool]
 
 
 class GenerationRow(Table):
@@ -192,6 +194,9 @@ class JobRow(Table):
     not_before: Mapped[datetime | None]
     lease_until: Mapped[datetime | None]
     worker: Mapped[str]
+    held: Mapped[bool]
+    changed_at: Mapped[datetime]
+    discarded_at: Mapped[datetime | None]
 
 
 class DeliveryRow(Table):
@@ -207,6 +212,8 @@ class DeliveryRow(Table):
     sop_instance_uid: Mapped[str]
     path: Mapped[str]
     attempts: Mapped[int]
+    refusals: Mapped[int]
+    dead: Mapped[bool]
     last_status: Mapped[str]
     last_tried_at: Mapped[datetime | None]
     stored_at: Mapped[datetime | None]
@@ -238,6 +245,19 @@ class CommitmentRow(Table):
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"))
     destination: Mapped[str]
     asked_at: Mapped[datetime]
+
+
+class DiscardRow(Table):
+    """A file or folder that was given up for deletion and may still lie at ``path``, relative to the spool's root.
+
+    Who takes the row away decides: the housekeeping, once it moved the file out of sight, or whoever claims that path
+    again before.
+    """
+
+    __tablename__ = "discards"
+
+    path: Mapped[str] = mapped_column(primary_key=True)
+    decided_at: Mapped[datetime]
 
 
 class EventRow(Table):

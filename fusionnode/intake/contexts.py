@@ -1,4 +1,4 @@
-"""What may be sent to this node: SOP classes and transfer syntaxes, and how the node introduces itself (edge)."""
+"""What may be sent to this node: SOP classes and transfer syntaxes (edge)."""
 
 from typing import Any
 
@@ -6,11 +6,6 @@ from pydicom import uid
 from pydicom.uid import UID
 from pynetdicom.presentation import PresentationContext, build_context
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification  # type: ignore[attr-defined]
-
-from fusionnode.domain.uids import derive_uid
-
-IMPLEMENTATION_CLASS_UID = UID(derive_uid("fusionnode", "implementation"))
-IMPLEMENTATION_VERSION_NAME = "FUSIONNODE"
 
 _UNCOMPRESSED: tuple[UID, ...] = (
     uid.ExplicitVRLittleEndian,
@@ -20,9 +15,14 @@ _UNCOMPRESSED: tuple[UID, ...] = (
 )
 
 # The order matters: of the syntaxes a peer proposes in one context, the first of ours is taken.
+# Those whose pixels nothing here can decode are not there: video, JPEG 2000 with components of its Part 2, and pixels
+# that would have to be fetched from elsewhere (JPIP).
 TRANSFER_SYNTAXES: tuple[UID, ...] = (
     *_UNCOMPRESSED,
-    *(syntax for syntax in uid.AllTransferSyntaxes if syntax not in _UNCOMPRESSED and not syntax.is_private),
+    *uid.JPEGTransferSyntaxes,
+    *uid.JPEGLSTransferSyntaxes,
+    *(syntax for syntax in uid.JPEG2000TransferSyntaxes if syntax not in (uid.JPEG2000MCLossless, uid.JPEG2000MC)),
+    uid.RLELossless,
 )
 
 _IMAGES: tuple[UID, ...] = (

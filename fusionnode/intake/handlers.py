@@ -10,12 +10,16 @@ from pynetdicom.events import Event
 
 from fusionnode.errors import DatasetUnreadable, SpoolFull, UidMalformed, format_frames
 from fusionnode.flow.commitment import read_report
+from fusionnode.flow.observing import UNOBSERVED, IntakeObserver
 from fusionnode.flow.ports import CommitmentReport, StoredFile
+from fusionnode.intake.access import NO_REASON
+from fusionnode.intake.door import OPEN_DOOR, Door, describe_peer
 from fusionnode.intake.peek import peek_identity
-from fusionnode.intake.sockets import dismiss, hasten
+from fusionnode.intake.sockets import IntakeServer, PromptSocket, allow_time, dismiss, hasten
 from fusionnode.intake.spool import Spool
 from fusionnode.intake.statuses import Status
 from fusionnode.intake.streaming import InstanceStream, StoreRequest, StreamingProvider
+from fusionnode.intake.subject import read_subject
 
 logger = logging.getLogger(__name__)
 
@@ -25,9 +29,17 @@ _REMEMBERED_INSTANCES = 16384
 class Reception:
     """The event handlers of one listener. They run in the association's threads, several at a time."""
 
-    def __init__(self, spool: Spool, keep_report: Callable[[CommitmentReport], None]) -> None:
-        """``keep_report`` makes a commitment report durable."""
+    def __init__(
+        self,
+        spool: Spool,
+        keep_report: Callable[[CommitmentReport], None],
+        observer: IntakeObserver = UNOBSERVED,
+        door: Door = OPEN_DOOR,
+    ) -> None:
+        """``keep_report`` makes a commitment report durable; ``observer`` is told what happens."""
         self._spool = spool
+        self._door = door
+        self._observer = observer
         self._keep_report = keep_report
         self._seen: OrderedDict[str, str] = OrderedDict()
 
@@ -39,7 +51,7 @@ class Reception:
             (evt.EVT_N_EVENT_REPORT, self.answer_report),
             (evt.EVT_CONN_OPEN, self.open_connection),
             (evt.EVT_ESTABLISHED, self.log_established),
-            (evt.EVT_REJECTED, self.log_rejected),
+            (evt.EVT_REQUESTED, self.judge_request),
             (evt.EVT_RELEASED, self.end_association),
             (evt.EVT_ABORTED, self.end_association),
             (evt.EVT_CONN_CLOSE, self.close_connection),
@@ -59,13 +71,18 @@ class Reception:
             logger.error("The association was not set up for streaming; the instance is refused")
             return Status.PROCESSING_FAILURE
         provider.claim(stream)
+        status = self._try_to_keep(event, stream, provider)
+        self._observer.instance_answered(provider.key, stream.describe_answer(status))
+        return status
+
+    def _try_to_keep(self, event: Event, stream: InstanceStream, provider: StreamingProvider) -> int:
         try:
             return self._keep_instance(stream, provider)
         except SpoolFull as problem:
-            logger.error("Instance refused: %s", problem)
+            logger.error("Instance refused: %s", problem, extra=_correlate(event))
             return Status.OUT_OF_RESOURCES
         except (UidMalformed, DatasetUnreadable) as problem:
-            logger.warning("Instance from %s refused: %s", _name_peer(event), problem)
+            logger.warning("Instance from %s refused: %s", _name_peer(event), problem, extra=_correlate(event))
             return Status.CANNOT_UNDERSTAND
         except Exception as problem:
             logger.error("Instance from %s not stored: %s", _name_peer(event), format_frames(problem))
@@ -76,7 +93,8 @@ class Reception:
     def answer_report(self, event: Event) -> tuple[int, None]:
         """Answer a storage commitment report: Success if and only if it is durable."""
         try:
-            self._spool.check_space()
+            # Small, and what leads to space becoming free: taken when instances are not any more.
+            self._spool.require_free(self._spool.reserve_bytes // 4)
             self._keep_report(read_report(event.event_information))
         except SpoolFull as problem:
             logger.error("Commitment report refused: %s", problem)
@@ -91,25 +109,43 @@ class Reception:
 
     def open_connection(self, event: Event) -> None:
         """Prepare an association before its first byte is read."""
-        hasten(event.assoc, StreamingProvider(event.assoc, self._spool))
+        hasten(event.assoc, StreamingProvider(event.assoc, self._spool, self._door.entrance.limits))
+
+    def judge_request(self, event: Event) -> None:
+        """Turn away whoever may not come in, before anything is negotiated; in doubt that is everybody."""
+        server = event.assoc._server
+        try:
+            rejection = self._door.judge(event.assoc, server.count_inside() if isinstance(server, IntakeServer) else 1)
+        except Exception as problem:
+            logger.error("An association request cannot be judged: %s", format_frames(problem))
+            rejection = NO_REASON
+        if rejection is None:
+            allow_time(event.assoc)
+        else:
+            self._door.reject(event.assoc, rejection)
 
     def log_established(self, event: Event) -> None:
-        """Log who opened an association."""
-        logger.info("Association with %s", _name_peer(event))
-
-    def log_rejected(self, event: Event) -> None:
-        """Log whose association was rejected."""
-        logger.warning("Association with %s rejected", _name_peer(event))
+        """Log and tell who opened an association."""
+        if isinstance(event.assoc.dimse, StreamingProvider):
+            self._observer.association_opened(event.assoc.dimse.key, describe_peer(event.assoc))
+        logger.info("Association with %s", _name_peer(event), extra=_correlate(event))
 
     def end_association(self, event: Event) -> None:
         """Withdraw the evidence, delete what was left half received, and log how it ended."""
+        if isinstance(event.assoc.dimse, StreamingProvider):
+            how = "aborted" if event.event is evt.EVT_ABORTED else "released"
+            self._observer.association_ended(event.assoc.dimse.key, how)
         self.close_connection(event)
-        logger.info("%s: %s", event.event.description, _name_peer(event))
+        logger.info("%s: %s", event.event.description, _name_peer(event), extra=_correlate(event))
 
     def close_connection(self, event: Event) -> None:
         """Withdraw the evidence and delete what was left half received; not every association ends in good order."""
         if isinstance(event.assoc.dimse, StreamingProvider):
             event.assoc.dimse.close()
+            self._observer.association_ended(event.assoc.dimse.key, "closed")
+        transport = event.assoc.dul.socket
+        if event.assoc.requestor.primitive is None and isinstance(transport, PromptSocket) and transport.touched:
+            self._door.tell(describe_peer(event.assoc), "sent no association request")
         dismiss(event.assoc)
 
     def _keep_instance(self, stream: InstanceStream, provider: StreamingProvider) -> Status:
@@ -122,6 +158,7 @@ class Reception:
         if identity is not None and (identity.sop_class_uid, identity.sop_instance_uid) != announced:
             logger.warning("Instance %s refused: its data set is of another instance or class", announced[1])
             return Status.DATASET_DOES_NOT_MATCH
+        stream.subject = read_subject(stream.open_dataset(), request.transfer_syntax)
         path, digest = stream.finish()
         stored = self._spool.accept(path, request.sop_instance_uid, digest)
         provider.evidence.add(stored)
@@ -136,6 +173,12 @@ class Reception:
             self._seen.popitem(last=False)
         if before != stored.sha256:
             logger.warning("Instance %s came again with other bytes; both are kept", request.sop_instance_uid)
+
+
+def _correlate(event: Event) -> dict[str, str]:
+    """Return what tells the lines of one association from those of others."""
+    provider = event.assoc.dimse
+    return {"association": provider.key} if isinstance(provider, StreamingProvider) else {}
 
 
 def _name_peer(event: Event) -> str:

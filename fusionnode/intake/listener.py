@@ -1,48 +1,29 @@
 """Listens for associations and runs them (edge)."""
 
 import logging
+import sys
 import threading
 import time
-from dataclasses import dataclass
 
+from pydicom.uid import UID
 from pynetdicom import _config
 from pynetdicom.ae import ApplicationEntity
 
+from fusionnode.domain.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from fusionnode.errors import SettingsInvalid
-from fusionnode.intake.contexts import (
-    IMPLEMENTATION_CLASS_UID,
-    IMPLEMENTATION_VERSION_NAME,
-    SharedContexts,
-    build_contexts,
-)
+from fusionnode.flow.observing import UNOBSERVED, IntakeObserver
+from fusionnode.intake.contexts import SharedContexts, build_contexts
+from fusionnode.intake.door import OPEN, Door, Entrance
 from fusionnode.intake.handlers import Reception
+from fusionnode.intake.limits import ListenerLimits
 from fusionnode.intake.reports import ReportFolder
-from fusionnode.intake.sockets import PDU_LIMIT_BYTES, IntakeServer, hang_up
+from fusionnode.intake.sockets import IntakeServer, hang_up
 from fusionnode.intake.spool import Spool
 
 logger = logging.getLogger(__name__)
 
 _ACCEPT_POLL_SECONDS = 0.1
 _STOP_POLL_SECONDS = 0.02
-
-
-@dataclass(frozen=True)
-class ListenerLimits:
-    """What the listener allows its peers.
-
-    Attributes:
-        max_pdu_bytes: largest PDU we ask for, 4096 to `PDU_LIMIT_BYTES`; never unlimited.
-        acse_seconds: for an association request to arrive after the connection.
-        network_seconds: without a byte before an association is aborted; below the age at which its evidence is stale.
-        require_called_ae: reject associations that call another AE title.
-        calling_ae_titles: if not empty, reject associations from any other AE title.
-    """
-
-    max_pdu_bytes: int = 131072
-    acse_seconds: float = 30.0
-    network_seconds: float = 90.0
-    require_called_ae: bool = False
-    calling_ae_titles: tuple[str, ...] = ()
 
 
 class Listener:
@@ -53,8 +34,10 @@ class Listener:
         host: address to bind; empty for every address.
         port: to listen on; 0 for any free one.
         spool: where instances go.
-        max_associations: open at the same time; further ones are rejected as transient, so peers try again.
-        limits: see `ListenerLimits`.
+        entrance: who may come in, how many and how slowly, and whether over TLS.
+
+    Attributes:
+        observer: is told what happens; set it before `start`.
 
     Raises:
         SettingsInvalid: the AE title or a limit is out of range.
@@ -66,14 +49,14 @@ class Listener:
         host: str,
         port: int,
         spool: Spool,
-        *,
-        max_associations: int = 64,
-        limits: ListenerLimits = ListenerLimits(),
+        entrance: Entrance = OPEN,
     ) -> None:
+        self.observer: IntakeObserver = UNOBSERVED
         self._address = (host, port)
         self._spool = spool
         self._reports = ReportFolder(spool.root)
-        self._entity = _build_entity(ae_title, max_associations, limits)
+        self._entrance = entrance
+        self._entity = _build_entity(ae_title, entrance.limits)
         self._server: IntakeServer | None = None
         self._thread: threading.Thread | None = None
 
@@ -81,6 +64,11 @@ class Listener:
     def port(self) -> int:
         """The port really listened on; the configured one while stopped."""
         return self._address[1] if self._server is None else int(self._server.server_address[1])
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether connections are taken at this moment."""
+        return self._server is not None and self._thread is not None and self._thread.is_alive()
 
     def start(self) -> None:
         """Prepare the spool, delete what crashed listeners left in it, and begin to listen.
@@ -113,12 +101,15 @@ class Listener:
 
     def _bind(self) -> IntakeServer:
         host, port = self._address
+        door = Door(self._entrance, self.observer, self._spool.is_congested)
+        reception = Reception(self._spool, self._reports.keep_report, self.observer, door)
         try:
             server = self._entity.make_server(
                 self._address,
                 contexts=SharedContexts(build_contexts()),
-                evt_handlers=Reception(self._spool, self._reports.keep_report).list_handlers(),
+                evt_handlers=reception.list_handlers(),
                 server_class=IntakeServer,
+                door=door,
             )
         except OSError as problem:
             raise SettingsInvalid(
@@ -139,26 +130,19 @@ def silence_pynetdicom() -> None:
     logging.getLogger("pynetdicom").setLevel(logging.WARNING)
 
 
-def _build_entity(ae_title: str, max_associations: int, limits: ListenerLimits) -> ApplicationEntity:
-    if not 4096 <= limits.max_pdu_bytes <= PDU_LIMIT_BYTES or max_associations < 1:
-        raise SettingsInvalid(
-            "The listener's limits are out of range.",
-            remedy=f"max_pdu_bytes is 4096 to {PDU_LIMIT_BYTES}, max_associations at least 1.",
-            max_associations=max_associations,
-            max_pdu_bytes=limits.max_pdu_bytes,
-        )
+def _build_entity(ae_title: str, limits: ListenerLimits) -> ApplicationEntity:
+    limits.check()
     try:
         entity = ApplicationEntity(ae_title)
     except ValueError as problem:
         raise SettingsInvalid(f"{ae_title!r} is no AE title.", remedy="Use 1 to 16 ASCII characters.") from problem
-    entity.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+    entity.implementation_class_uid = UID(IMPLEMENTATION_CLASS_UID)
     entity.implementation_version_name = IMPLEMENTATION_VERSION_NAME
-    entity.maximum_associations = max_associations
+    # The door counts them, and leaves out those that have not asked for anything yet.
+    entity.maximum_associations = sys.maxsize
     entity.maximum_pdu_size = limits.max_pdu_bytes
     entity.acse_timeout = limits.acse_seconds
     entity.dimse_timeout = entity.network_timeout = limits.network_seconds
-    entity.require_called_aet = limits.require_called_ae
-    entity.require_calling_aet = list(limits.calling_ae_titles)
     return entity
 
 

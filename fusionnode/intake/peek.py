@@ -43,7 +43,7 @@ def peek_identity(dataset: BinaryIO, transfer_syntax: UID) -> Identity | None:
     Raises:
         DatasetUnreadable: these are no data elements, or the two UIDs, which every instance has, are missing.
     """
-    source = _inflate(dataset) if transfer_syntax.is_deflated else dataset
+    source = inflate_head(dataset) if transfer_syntax.is_deflated else dataset
     found: dict[int, str] = {}
     for tag, length in _walk_elements(source, transfer_syntax):
         if tag > SOP_INSTANCE_UID:
@@ -63,7 +63,12 @@ def peek_identity(dataset: BinaryIO, transfer_syntax: UID) -> Identity | None:
     )
 
 
-def _inflate(dataset: BinaryIO) -> BinaryIO:
+def inflate_head(dataset: BinaryIO) -> BinaryIO:
+    """Return the first bytes of a deflated data set, inflated, as many as a look at its head needs.
+
+    Raises:
+        DatasetUnreadable: it does not inflate.
+    """
     try:
         return io.BytesIO(
             zlib.decompressobj(-zlib.MAX_WBITS).decompress(dataset.read(_INFLATED_BYTES), _INFLATED_BYTES)

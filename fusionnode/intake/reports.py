@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from fusionnode.faults import FaultPoint, reach
 from fusionnode.flow.ports import CommitmentReport
 from fusionnode.intake.spool import sync_folder, translate_full
 
@@ -53,6 +54,7 @@ class ReportFolder:
                 os.fdatasync(file.fileno())
             temp.rename(self.folder / f"{name}.json")
             sync_folder(self.folder)
+            reach(FaultPoint.REPORT_DURABLE)
         except OSError as problem:
             temp.unlink(missing_ok=True)
             raise translate_full(problem) from problem

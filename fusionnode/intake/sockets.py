@@ -2,34 +2,51 @@
 
 Nagle's algorithm in the sender and delayed acknowledgements here would cost 40 ms per instance; both are switched off
 on this side. pynetdicom's own transport reads 4 KiB at a time, sleeps between polls and cannot watch file descriptors
-above 1023.
+above 1023. Nor has it a limit to how long a peer may take over one PDU.
 """
 
 import logging
 import queue
 import select
 import socket
+import ssl
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from socketserver import BaseServer
 from typing import Any, cast
 
 from pynetdicom.association import Association
+from pynetdicom.dul import DULServiceProvider
+from pynetdicom.fsm import InvalidEventError
 from pynetdicom.transport import AssociationSocket, ThreadedAssociationServer
 
+from fusionnode.intake.door import Door
+from fusionnode.intake.limits import PDU_LIMIT_BYTES
 from fusionnode.intake.streaming import IDLE_SECONDS, StreamingProvider
 
 logger = logging.getLogger(__name__)
 
-# Large enough for an association request that offers everything in every syntax, small enough to be harmless.
-PDU_LIMIT_BYTES = 1 << 20
-
 _LOOP_SECONDS = 0.00001
+# For the rest of what a peer was sending when it was told that its association is over.
+_LINGER_SECONDS = 0.5
+_CLOSING = "Sta13"
+_SEND_BUFFER_BYTES = 1 << 15
 
 
 class PromptSocket(AssociationSocket):
-    """Reads whole PDUs, acknowledges at once, and waits for data instead of asking for it."""
+    """Reads whole PDUs, acknowledges at once, and waits for data instead of asking for it.
 
+    Attributes:
+        touched: whether the peer has sent anything.
+    """
+
+    touched: bool
     _poll: select.poll
+    _opened: float
 
     @classmethod
     def take_over(cls, plain: AssociationSocket) -> "PromptSocket":
@@ -37,6 +54,8 @@ class PromptSocket(AssociationSocket):
         prompt = cls.__new__(cls)
         # The constructor would announce the connection to the state machine a second time.
         vars(prompt).update(vars(plain))
+        prompt.touched = False
+        prompt._opened = time.monotonic()
         prompt._poll = select.poll()
         if plain.socket is not None:
             prompt._poll.register(plain.socket, select.POLLIN)
@@ -44,31 +63,60 @@ class PromptSocket(AssociationSocket):
 
     @property
     def ready(self) -> bool:
-        """Whether there is something to read; waits a moment for it unless there is something to send."""
+        """Whether there is something to read; waits a moment for it unless there is something to send.
+
+        What was read before is dealt with first: it may end the association.
+        """
         if self.socket is None or self._is_connected is False:
             return False
+        if not self.event_queue.empty() and not self._is_closing:
+            return False
+        if isinstance(self.socket, ssl.SSLSocket) and self.socket.pending():
+            return True
         return bool(self._poll.poll(IDLE_SECONDS * 1000 if self.provider_queue.empty() else 0))
 
     def recv(self, nr_bytes: int) -> bytearray:
         """Read ``nr_bytes``, or fewer when the peer closes the connection first.
 
         Raises:
-            OSError: the peer announced a PDU above `PDU_LIMIT_BYTES`, went silent in the middle of one, or is gone.
+            OSError: the peer announced a PDU above `PDU_LIMIT_BYTES`, takes too long over one, or is gone.
         """
         if self.socket is None or nr_bytes > PDU_LIMIT_BYTES:
             raise OSError(f"A PDU of {nr_bytes} bytes is announced; the limit is {PDU_LIMIT_BYTES}.")
         received = bytearray(nr_bytes)
         view = memoryview(received)
         filled = 0
+        deadline = self._find_deadline()
         while filled < nr_bytes:
+            self._await_bytes(deadline)
             count = self.socket.recv_into(view[filled:])
             if not count:
                 break
+            self.touched = True
             filled += count
             _acknowledge_at_once(self.socket)
         view.release()
         del received[filled:]
         return received
+
+    def _find_deadline(self) -> float:
+        """When what is read now has to be there: an association request soon after the connection."""
+        if self._is_closing:
+            return time.monotonic() + _LINGER_SECONDS
+        if self._assoc.requestor.primitive is None:
+            return self._opened + cast("float", self._assoc.acse_timeout)
+        return time.monotonic() + cast("float", self._assoc.network_timeout)
+
+    @property
+    def _is_closing(self) -> bool:
+        return self._assoc.dul.state_machine.current_state == _CLOSING
+
+    def _await_bytes(self, deadline: float) -> None:
+        if isinstance(self.socket, ssl.SSLSocket) and self.socket.pending():
+            return
+        left = deadline - time.monotonic()
+        if left <= 0 or not self._poll.poll(left * 1000):
+            raise TimeoutError("the peer takes too long over one PDU")
 
     def _shutdown_socket(self) -> None:
         # pynetdicom leaves the descriptor open when the peer was quicker and there is nothing to shut down any more.
@@ -79,18 +127,71 @@ class PromptSocket(AssociationSocket):
 
 
 class IntakeServer(ThreadedAssociationServer):
-    """Accepts connections and sets their socket options on purpose."""
+    """Accepts connections, lets `Door` decide about each, and sets their socket options on purpose.
+
+    Args:
+        *arguments: of pynetdicom's own server.
+        door: of this listener.
+        **options: of pynetdicom's own server.
+    """
 
     request_queue_size = 128
+    daemon_threads = True
+
+    def __init__(self, *arguments: Any, door: Door, **options: Any) -> None:
+        self._door = door
+        self._arriving: Counter[str] = Counter()
+        self._visited = False
+        self._counting = threading.Lock()
+        super().__init__(*arguments, **options)
 
     def get_request(self) -> tuple[socket.socket, Any]:
-        """Accept a connection; a peer that goes silent in the middle of a PDU times out."""
+        """Accept a connection; nothing that a peer does keeps the next one waiting."""
         client, address = super().get_request()
-        client.settimeout(self.ae.network_timeout)
+        self._visited = True
+        client.settimeout(self.ae.acse_timeout)
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        # Answers are short; a peer that reads none of them is not worth more memory.
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
         _acknowledge_at_once(client)
         return client, address
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Whether the connection may stay; else it is closed, before a byte of it is read."""
+        return self._door.admits(client_address[0], self._list_half_open())
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Go on with a connection in a thread of its own."""
+        with self._counting:
+            self._arriving[client_address[0]] += 1
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:
+            self._note_arrival(client_address[0])
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Secure the connection where that is asked for, and begin its association."""
+        try:
+            secured = self._door.secure(request, client_address[0])
+            if secured is not None:
+                super().process_request_thread(secured, client_address)
+        finally:
+            self._note_arrival(client_address[0])
+
+    def service_actions(self) -> None:
+        """Let pynetdicom collect its dead associations now and then, but only where there has been one.
+
+        It goes through the whole memory of the process, and every thread waits meanwhile.
+        """
+        if self._visited:
+            super().service_actions()
+            self._visited = self._gc[0] > 0 or bool(self._arriving or self.active_associations)
+
+    def count_inside(self) -> int:
+        """Return how many associations have asked for one and were not turned away."""
+        return sum(one.requestor.primitive is not None and not one.is_rejected for one in self.active_associations)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Log what went wrong before an association existed."""
@@ -102,6 +203,18 @@ class IntakeServer(ThreadedAssociationServer):
         BaseServer.shutdown(self)
         self.server_close()
 
+    def _list_half_open(self) -> list[str]:
+        """Addresses of the connections that have not asked for an association, from the threads that really live."""
+        waiting = [one.requestor.address for one in self.active_associations if one.requestor.primitive is None]
+        with self._counting:
+            return [*waiting, *self._arriving.elements()]
+
+    def _note_arrival(self, address: str) -> None:
+        with self._counting:
+            self._arriving[address] -= 1
+            if not self._arriving[address]:
+                del self._arriving[address]
+
 
 def hasten(assoc: Association, provider: StreamingProvider) -> None:
     """Give an association that has not started yet the streaming provider and the prompt socket."""
@@ -110,6 +223,16 @@ def hasten(assoc: Association, provider: StreamingProvider) -> None:
         assoc.dul.socket = PromptSocket.take_over(assoc.dul.socket)
     # The loop now waits inside `PromptSocket.ready`; its own pause would only come on top.
     assoc.dul._run_loop_delay = _LOOP_SECONDS
+    machine = assoc.dul.state_machine
+    vars(machine)["do_action"] = partial(_do_action, assoc.dul, machine.do_action)
+
+
+def allow_time(assoc: Association) -> None:
+    """Give an association that was let in the patience of one, for what is sent to the peer too."""
+    # The peer may be gone again already.
+    if assoc.dul.socket is not None and assoc.dul.socket.socket is not None:
+        with suppress(OSError):
+            assoc.dul.socket.socket.settimeout(assoc.network_timeout)
 
 
 def dismiss(assoc: Association) -> None:
@@ -130,6 +253,18 @@ def hang_up(assoc: Association) -> None:
     elif assoc.dul.socket is not None and assoc.dul.socket.socket is not None:
         with suppress(OSError):
             assoc.dul.socket.socket.shutdown(socket.SHUT_RDWR)
+
+
+def _do_action(dul: DULServiceProvider, act: Callable[[str], None], event: str) -> None:
+    """Let the state machine act; what of ours comes too late, when the peer was aborted already, is dropped.
+
+    pynetdicom's thread would die of it and leave the connection as it is.
+    """
+    try:
+        act(event)
+    except InvalidEventError:
+        with suppress(queue.Empty):
+            dul.to_provider_queue.get_nowait()
 
 
 def _acknowledge_at_once(client: socket.socket) -> None:

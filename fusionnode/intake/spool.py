@@ -12,7 +12,6 @@ A name is ``<32 digits of the SOP Instance UID's SHA-256>-<SHA-256 of the data s
 a path, the same bytes have one name, and other bytes under the same UID have another.
 """
 
-import errno
 import hashlib
 import os
 import re
@@ -21,17 +20,26 @@ import threading
 import time
 import uuid
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from fusionnode.errors import DatasetUnreadable, SettingsInvalid, SpoolFileMissing, SpoolFull
+from fusionnode.errors import (
+    OUT_OF_SPACE,
+    DatasetUnreadable,
+    SettingsInvalid,
+    SpoolFileMissing,
+    SpoolFull,
+    SpoolUnreadable,
+)
+from fusionnode.faults import FaultPoint, reach
 from fusionnode.flow.ports import StoredFile
+from fusionnode.intake.quota import UNBOUNDED, Gauge, Quota
 
 STALE_SECONDS = 120.0
 DEFAULT_RESERVE_BYTES = 2 * 1024**3
 
 _NAME = re.compile(r"[0-9a-f]{32}-([0-9a-f]{64})\.dcm")
-_OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
 _UID_DIGITS = 32
 _PREAMBLE_BYTES = 132
 _GROUP_LENGTH = bytes.fromhex("02000000554c0400")
@@ -71,11 +79,13 @@ class Spool:
     Args:
         root: the spool's folder; everything below it must lie on one file system.
         reserve_bytes: free space that must remain; below it nothing is accepted.
+        quota: what else bounds what is accepted.
     """
 
-    def __init__(self, root: Path, reserve_bytes: int = DEFAULT_RESERVE_BYTES) -> None:
+    def __init__(self, root: Path, reserve_bytes: int = DEFAULT_RESERVE_BYTES, quota: Quota = UNBOUNDED) -> None:
         self.root = root.absolute()
         self.reserve_bytes = reserve_bytes
+        self._gauge = Gauge(root, quota)
         self.incoming = root / "incoming"
         self.arrivals = root / "arrivals"
         self.instances = root / "instances"
@@ -126,24 +136,39 @@ class Spool:
         return shutil.disk_usage(self.root).free
 
     def check_space(self) -> None:
-        """Refuse to go on while less than the reserve is free.
+        """Refuse to take more while less than the reserve is free, or a quota is reached.
 
         Raises:
             SpoolFull: it is.
         """
+        self._gauge.check()
+        self.require_free(self.reserve_bytes)
+
+    def is_congested(self) -> bool:
+        """Whether so little of the reserve is left that even asking for more is to be put off."""
+        return self.free_bytes() < self.reserve_bytes // 4
+
+    def require_free(self, wanted_bytes: int) -> None:
+        """Refuse to go on while less than ``wanted_bytes`` are free.
+
+        Raises:
+            SpoolFull: it is so.
+        """
         free = self.free_bytes()
-        if free < self.reserve_bytes:
+        if free < wanted_bytes:
             raise SpoolFull(
-                f"{free} bytes are free in the spool; {self.reserve_bytes} are kept in reserve.",
-                remedy="Free or add space, or lower the reserve; the sender will try again.",
+                f"{free} bytes are free in the spool; {wanted_bytes} are kept in reserve.",
+                remedy="Free or add space, or lower the reserve; it is tried again.",
                 free_bytes=free,
-                reserve_bytes=self.reserve_bytes,
+                reserve_bytes=wanted_bytes,
             )
 
     def accept(self, temp: Path, sop_instance_uid: str, dataset_sha256: str | None = None) -> StoredFile:
         """Make a received file durable under its final name. When this returns, a power cut does not lose it.
 
-        The same bytes are kept once: when they are here already, ``temp`` is dropped and the known file returned.
+        The same bytes are kept once: when they wait here already, ``temp`` is dropped and the known file returned. What
+        is in the ledger already arrives once more all the same, and takes the place of the known file in the end:
+        that one may be about to be deleted for its age.
 
         Args:
             temp: a complete DICOM file in `incoming`; gone afterwards.
@@ -157,16 +182,22 @@ class Spool:
         self.check_space()
         digest = dataset_sha256 or hash_dataset(temp)
         name = f"{_name_instance(sop_instance_uid)}-{digest}.dcm"
-        known = self._find_known(name)
-        if known is not None:
+        if (self.arrivals / name).exists():
+            # Another thread may have renamed it a moment ago without having synced the folder yet.
+            self._arrivals_sync.sync()
             temp.unlink()
-            return known
+            return self._describe(self.arrivals / name, digest)
+        reach(FaultPoint.INSTANCE_RECEIVED)
         try:
+            size = temp.stat().st_size
             _sync_data(temp)
             temp.rename(self.arrivals / name)
+            reach(FaultPoint.INSTANCE_RENAMED)
             self._arrivals_sync.sync()
         except OSError as problem:
             raise translate_full(problem) from problem
+        reach(FaultPoint.INSTANCE_DURABLE)
+        self._gauge.note_accepted(size)
         return self._describe(self.arrivals / name, digest)
 
     def list_arrivals(self) -> Iterator[StoredFile]:
@@ -196,24 +227,28 @@ class Spool:
 
         Raises:
             SpoolFileMissing: it is neither where it was nor where it belongs.
+            SpoolFull, SpoolUnreadable: the file system is full, or fails; it is still where it was.
         """
         target = self.root / arrival.place
-        if not target.parent.exists():
-            target.parent.mkdir(mode=0o700, exist_ok=True)
-            sync_folder(self.instances)
-        self._move(self.arrivals / target.name, target)
+        with _named_errors(target.name):
+            if not target.parent.exists():
+                target.parent.mkdir(mode=0o700, exist_ok=True)
+                sync_folder(self.instances)
+            self._move(self.arrivals / target.name, target)
 
     def quarantine_arrival(self, arrival: StoredFile, reason: str) -> None:
         """Move an arrival that cannot be indexed aside, with the reason beside it; safe to repeat.
 
         Raises:
             SpoolFileMissing: it is neither among the arrivals nor in quarantine.
+            SpoolFull, SpoolUnreadable: the file system is full, or fails; it is still where it was.
         """
         target = self.quarantine / Path(arrival.place).name
         note = target.with_name(f"{target.name}.reason.txt")
-        note.write_text(f"{reason}\n", encoding="utf-8")
-        _sync_data(note)
-        self._move(self.arrivals / target.name, target)
+        with _named_errors(target.name):
+            note.write_text(f"{reason}\n", encoding="utf-8")
+            _sync_data(note)
+            self._move(self.arrivals / target.name, target)
 
     def open_evidence(self) -> AssociationEvidence:
         """Begin the evidence of one association; its file appears with the first instance."""
@@ -226,17 +261,6 @@ class Spool:
             if not _is_stale(path):
                 names.update(_read_names(path))
         return frozenset(_make_place(name) for name in names)
-
-    def _find_known(self, name: str) -> StoredFile | None:
-        """The durable file of this name, if there is one.
-
-        Another thread may have renamed it a moment ago without having synced the folder yet, so this does.
-        """
-        for path in (self.arrivals / name, self.root / _make_place(name)):
-            if path.exists():
-                sync_folder(path.parent)
-                return self._describe(path, name[33:97])
-        return None
 
     def _move(self, source: Path, target: Path) -> None:
         try:
@@ -301,9 +325,20 @@ def hash_dataset(path: Path) -> str:
     return digest.hexdigest()
 
 
+@contextmanager
+def _named_errors(name: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as problem:
+        kind = SpoolFull if problem.errno in OUT_OF_SPACE else SpoolUnreadable
+        raise kind(
+            f"{name} cannot be moved within the spool: {problem.strerror}.", remedy="Look at the spool's file system."
+        ) from problem
+
+
 def translate_full(problem: OSError) -> OSError | SpoolFull:
     """Return `SpoolFull` for an error that means "no space" or "over quota", any other error as it is."""
-    if problem.errno not in _OUT_OF_SPACE:
+    if problem.errno not in OUT_OF_SPACE:
         return problem
     return SpoolFull(f"The spool's file system is full: {problem.strerror}.", remedy="Free or add space.")
 

@@ -9,6 +9,8 @@ import io
 import logging
 import queue
 import struct
+import threading
+import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,9 +25,10 @@ from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_messages import C_STORE_RQ, N_EVENT_REPORT_RQ, DIMSEMessage
 from pynetdicom.dimse_primitives import C_STORE
 
-from fusionnode.domain.uids import parse_uid
+from fusionnode.domain.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, parse_uid
 from fusionnode.errors import DatasetUnreadable, FusionNodeError
-from fusionnode.intake.contexts import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from fusionnode.flow.observing import NOBODY, StoreAnswer, Subject
+from fusionnode.intake.limits import DEFAULT_LIMITS, ListenerLimits, Pace
 from fusionnode.intake.spool import AssociationEvidence, Spool, translate_full
 
 logger = logging.getLogger(__name__)
@@ -35,6 +38,11 @@ IDLE_SECONDS = 0.002
 _BUFFER_BYTES = 1 << 18
 # Room for a report on a hundred thousand instances; what is beyond is dropped and makes it unreadable.
 _REPORT_BYTES = 1 << 24
+# Far more than any command set needs, and than a peer may have underway that proposed no asynchronous operations.
+_COMMAND_BYTES = 1 << 16
+_MOST_UNANSWERED = 16
+# Of one data set between two looks at the space that is left.
+_BYTES_PER_CHECK = 1 << 25
 # What pydicom and pynetdicom raise when the bytes of a command set make no sense.
 _DECODER_ERRORS = (
     ArithmeticError,
@@ -67,6 +75,7 @@ class InstanceStream(io.BytesIO):
     Attributes:
         request: facts of the request; None until the first byte.
         failure: why the data set cannot be kept, or None.
+        subject: whose data it is, once that was read.
     """
 
     def __init__(self, spool: Spool, message: DIMSEMessage, assoc: Association) -> None:
@@ -74,10 +83,13 @@ class InstanceStream(io.BytesIO):
         self.request: StoreRequest | None = None
         self.failure: FusionNodeError | OSError | None = None
         self.path: Path | None = None
+        self.subject: Subject = NOBODY
+        self._begun = time.perf_counter()
         self._spool, self._message, self._assoc = spool, message, assoc
         self._file: BinaryIO | None = None
         self._hash = hashlib.sha256()
         self._offset = 0
+        self._unchecked = 0
 
     def write(self, data: Any, /) -> int:
         """Append a fragment of the data set, or of a report, which stays in memory: it is short."""
@@ -88,6 +100,7 @@ class InstanceStream(io.BytesIO):
                 file = self._file or self._begin()
                 self._hash.update(data)
                 file.write(data)
+                self._check_space(len(data))
             except OSError as problem:
                 self.failure = translate_full(problem)
             except FusionNodeError as problem:
@@ -116,6 +129,14 @@ class InstanceStream(io.BytesIO):
             raise translate_full(problem) from problem
         return cast("Path", self.path), self._hash.hexdigest()
 
+    def describe_answer(self, status: int) -> StoreAnswer:
+        """Return what those who watch are told of the request, answered with ``status``."""
+        command = self._message.command_set
+        seconds = time.perf_counter() - self._begun
+        stored_uid = str(command.get("AffectedSOPInstanceUID", ""))
+        subject = NOBODY if status else self.subject
+        return StoreAnswer(str(command.get("AffectedSOPClassUID", "")), stored_uid, status, seconds, subject)
+
     def discard(self) -> None:
         """Delete whatever is left of the file in `Spool.incoming`; safe to repeat."""
         self.failure = self.failure or DatasetUnreadable("The association ended before the data set was complete.")
@@ -125,6 +146,13 @@ class InstanceStream(io.BytesIO):
                 self._file.close()
         if self.path is not None:
             self.path.unlink(missing_ok=True)
+
+    def _check_space(self, count: int) -> None:
+        """Look again now and then: a peer may send more than was free when it began."""
+        self._unchecked += count
+        if self._unchecked > _BYTES_PER_CHECK:
+            self._unchecked = 0
+            self._spool.check_space()
 
     def _begin(self) -> BinaryIO:
         self.request = _read_request(self._message, self._assoc)
@@ -145,27 +173,45 @@ class StreamingProvider(DIMSEServiceProvider):
 
     Attributes:
         evidence: what this association has stored so far.
+        key: tells this association from any other one, in traces.
     """
 
-    def __init__(self, assoc: Association, spool: Spool) -> None:
+    def __init__(self, assoc: Association, spool: Spool, limits: ListenerLimits = DEFAULT_LIMITS) -> None:
         super().__init__(assoc)
         self.evidence: AssociationEvidence = spool.open_evidence()
+        self.key = uuid.uuid4().hex[:12]
         self.msg_queue = _ServingQueue(self._serve_now)
         self._spool = spool
         self._unclaimed: set[InstanceStream] = set()
+        self._pace = Pace(limits)
+        self._unanswered = 0
+        self._counting = threading.Lock()
 
     def receive_primitive(self, primitive: Any) -> None:
-        """Take a P-DATA primitive in; a malformed message ends the association, not the thread."""
+        """Take a P-DATA primitive in; a malformed or endless message ends the association, not the thread."""
         if self.message is None:
             self.message = DIMSEMessage()
-            stream = InstanceStream(self._spool, self.message, self.assoc)
-            self.message.data_set = stream
-            self._unclaimed.add(stream)
+            self.message.data_set = InstanceStream(self._spool, self.message, self.assoc)
+            self._unclaimed.add(self.message.data_set)
+            self._pace.begin()
+        message, stream = self.message, cast("InstanceStream", self.message.data_set)
         try:
             super().receive_primitive(primitive)
         except _DECODER_ERRORS as problem:
-            logger.warning("Malformed DIMSE message, aborting the association: %s", type(problem).__name__)
-            self.dul.event_queue.put("Evt19")
+            self._give_up(f"malformed DIMSE message, {type(problem).__name__}")
+            return
+        if self.message is None:
+            self._note_message(stream)
+        elif message.encoded_command_set.tell() > _COMMAND_BYTES:
+            self._give_up("a command set without an end")
+        elif not self._pace.keeps(sum(len(value) for _, value in primitive.presentation_data_value_list)):
+            self._give_up("a message that hardly comes")
+
+    def send_msg(self, primitive: Any, context_id: int) -> None:
+        """Send an answer."""
+        with self._counting:
+            self._unanswered -= 1
+        super().send_msg(primitive, context_id)
 
     def get_msg(self, block: bool = False) -> Any:
         """Return the next message, waiting a moment for it instead of being asked a thousand times a second."""
@@ -185,6 +231,20 @@ class StreamingProvider(DIMSEServiceProvider):
         while self._unclaimed:
             self._unclaimed.pop().discard()
         self.evidence.close()
+
+    def _note_message(self, stream: InstanceStream) -> None:
+        """A message is complete; a C-STORE request has been answered already, the others may have to wait."""
+        if stream.path is None:
+            self._unclaimed.discard(stream)
+        with self._counting:
+            self._unanswered += 1
+            too_many = self._unanswered > _MOST_UNANSWERED
+        if too_many:
+            self._give_up("requests that wait for no answer")
+
+    def _give_up(self, why: str) -> None:
+        logger.warning("Aborting the association with %r: %s", self.assoc.requestor.ae_title, why)
+        self.dul.event_queue.put("Evt19")
 
     def _serve_now(self, context_id: int | None, request: Any) -> bool:
         """Answer a C-STORE request; False leaves the message to the association's thread."""

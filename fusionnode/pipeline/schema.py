@@ -1,5 +1,7 @@
 """A pipeline: *what* is fused with what, and how it shall look. Never hosts, ports, paths or secrets."""
 
+import hashlib
+import json
 import re
 from enum import StrEnum
 from typing import Annotated, Literal, Self
@@ -7,6 +9,8 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from fusionnode.domain.series import DERIVED_ATTRIBUTES, GATHERED_ATTRIBUTES, INDEXED_ATTRIBUTES
+
+_WHAT_IS_MADE = {"registration", "fusion", "output"}
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=48)]
 
@@ -184,7 +188,11 @@ class Fusion(_Strict):
 
 
 class Output(_Strict):
-    """What is written, and the words on the fused series."""
+    """What is written, and the words on the fused series.
+
+    ``opacity`` is that of the functional series over the MRI in the presentation state; of neither 0 nor 1, which would
+    show one series alone.
+    """
 
     series_description: Description
     series_number: int = Field(default=9001, ge=1, le=99999)
@@ -195,6 +203,7 @@ class Output(_Strict):
     resampled: bool = False
     sheet: Sheet = Sheet.NONE
     blending: bool = False
+    opacity: float = Field(default=0.5, gt=0, lt=1)
 
 
 class Pipeline(_Strict):
@@ -215,3 +224,14 @@ class Pipeline(_Strict):
     def identifier(self) -> str:
         """``name@version``."""
         return f"{self.name}@{self.version}"
+
+    @property
+    def edition(self) -> str:
+        """``version+digest``, the digest being of what is made of a pair: ``registration``, ``fusion`` and ``output``.
+
+        So nobody has to raise the version for a changed option to count. What has its default is no part of it: a key
+        that a newer program adds changes no edition. Which series pair and where the result goes is none of it either.
+        """
+        made = self.model_dump(mode="json", include=_WHAT_IS_MADE, exclude_defaults=True)
+        digest = hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()
+        return f"{self.version}+{digest[:12]}"

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
+from fusionnode.errors import ArchiveUnreachable
 from fusionnode.retrieval.findings import FoundInstance, FoundSeries, FoundStudy
 from fusionnode.retrieval.wishes import Wish
 
@@ -43,6 +44,9 @@ class Archive(Protocol):
     def name(self) -> str:
         """What the site file calls it."""
 
+    def probe(self) -> str:
+        """Return in a few words what it answered to a greeting and to a query that finds nobody."""
+
     def find_studies(self, wish: Wish) -> list[FoundStudy]:
         """Return the studies that fit the wish, each once."""
 
@@ -57,3 +61,14 @@ class Archive(Protocol):
 
         Returns how many instances came, as far as that is known. Whether all came is for `retrieve_series` to find out.
         """
+
+
+def name_cut(name: str, place: str, what: str, count: int) -> ArchiveUnreachable:
+    """Return the error of an archive that has more answers than it gives."""
+    why = f"{what} was answered with the first {count} only"
+    return ArchiveUnreachable(
+        f"Archive {place}: {why}.",
+        remedy="Raise its limit of answers to a query, or ask for fewer days at once.",
+        archive=name,
+        why=why,
+    )

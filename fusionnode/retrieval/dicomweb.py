@@ -11,10 +11,10 @@ import requests
 from dicomweb_client.web import DICOMwebClient
 from pydicom import Dataset, FileDataset
 from pydicom.errors import InvalidDicomError
-from requests.adapters import HTTPAdapter
 
+from fusionnode.dicomweb import name_trouble, open_session
 from fusionnode.errors import ArchiveUnreachable, Refused
-from fusionnode.retrieval.archive import Inbox
+from fusionnode.retrieval.archive import Inbox, name_cut
 from fusionnode.retrieval.findings import (
     FoundInstance,
     FoundSeries,
@@ -25,7 +25,7 @@ from fusionnode.retrieval.findings import (
     read_study,
     unite_studies,
 )
-from fusionnode.retrieval.keys import Keys, list_study_keys, make_instance_keys, make_series_keys
+from fusionnode.retrieval.keys import NOBODY, Keys, list_study_keys, make_instance_keys, make_series_keys
 from fusionnode.retrieval.wishes import Wish
 
 logger = logging.getLogger(__name__)
@@ -34,6 +34,7 @@ PAGE = 200
 """How many answers are asked for at once."""
 
 _CONNECTION_SECONDS, _ANSWER_SECONDS = 15.0, 300.0
+_MORE = "additional results"
 _AS_STORED = (("application/dicom", "*"),)
 
 Value = TypeVar("Value")
@@ -54,12 +55,9 @@ class WebArchive:
     ) -> None:
         self._name = name
         self._url = url
-        session = requests.Session()
-        if tls is not None:
-            session.mount("https://", _SecureAdapter(tls))
-        session.auth = access
-        # Nothing but the site file says how to reach an archive: no proxy or password file of the environment.
-        session.trust_env = False
+        session = open_session(tls, access)
+        session.hooks["response"].append(self._hear_warning)
+        self._has_more = False
         self._client = DICOMwebClient(url, session=session, timeout=(_CONNECTION_SECONDS, _ANSWER_SECONDS))
         # Whoever calls decides when to ask again.
         self._client.set_http_retry_params(retry=False)
@@ -68,6 +66,11 @@ class WebArchive:
     def name(self) -> str:
         """The archive's name in the site file."""
         return self._name
+
+    def probe(self) -> str:
+        """Ask for a study that nobody has, and return that it answered; raises as `find_studies` does."""
+        self._list_pages(self._client.search_for_studies, NOBODY, read_study)
+        return "QIDO-RS"
 
     def find_studies(self, wish: Wish) -> list[FoundStudy]:
         """Return the studies that fit the wish, each once.
@@ -145,9 +148,15 @@ class WebArchive:
                 page = search(limit=PAGE, offset=offset, **asked)
                 values = [value for one in page if (value := read(Dataset.from_json(one))) is not None]
             if not set(values) - found.keys():
+                if self._has_more:
+                    raise name_cut(self.name, f"{self.name} ({self._url})", "QIDO-RS", len(found))
                 return list(found)
             found |= dict.fromkeys(values)
             offset += len(page)
+
+    def _hear_warning(self, response: requests.Response, **_: object) -> None:
+        """Note whether the server has more answers than it gave (PS3.18 section 8.3.4.4)."""
+        self._has_more = _MORE in response.headers.get("Warning", "")
 
     @contextmanager
     def _told_plainly(self, what: str) -> Iterator[None]:
@@ -156,22 +165,10 @@ class WebArchive:
         except (requests.RequestException, InvalidDicomError, ValueError, KeyError, EOFError) as trouble:
             # The text of an HTTP error may hold the query, and with it a patient.
             status = getattr(getattr(trouble, "response", None), "status_code", None)
-            why = f"{what} was answered with HTTP status {status}" if status else f"{what}: {type(trouble).__name__}"
+            why = f"{what} was answered with HTTP status {status}" if status else f"{what}: {name_trouble(trouble)}"
             raise ArchiveUnreachable(
                 f"Archive {self.name} ({self._url}): {why}.",
                 remedy="Check its address and access rights.",
                 archive=self.name,
                 why=why,
             ) from None
-
-
-class _SecureAdapter(HTTPAdapter):
-    """Gives every connection of a session the site's own TLS context."""
-
-    def __init__(self, context: ssl.SSLContext) -> None:
-        self._context = context
-        super().__init__()
-
-    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
-        """Make the pool of connections."""
-        super().init_poolmanager(*arguments, ssl_context=self._context, **options)

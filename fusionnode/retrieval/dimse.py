@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from io import BytesIO
 from typing import TypeVar, cast
@@ -13,9 +13,10 @@ from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.events import EVT_C_STORE, Event
 from pynetdicom.presentation import PresentationContext, build_context, build_role
 
+from fusionnode.dimse.node import Patience
 from fusionnode.errors import Refused, SettingsInvalid, SpoolFull
-from fusionnode.retrieval.archive import Inbox, Received
-from fusionnode.retrieval.association import PENDING, Patience, Peer, Roles, associate, require_status
+from fusionnode.retrieval.archive import Inbox, Received, name_cut
+from fusionnode.retrieval.association import PATIENCE, PENDING, Peer, Roles, associate, has_context, require_status
 from fusionnode.retrieval.findings import (
     FoundInstance,
     FoundSeries,
@@ -26,11 +27,19 @@ from fusionnode.retrieval.findings import (
     read_study,
     unite_studies,
 )
-from fusionnode.retrieval.keys import Keys, list_study_keys, make_identifier, make_instance_keys, make_series_keys
+from fusionnode.retrieval.keys import (
+    NOBODY,
+    Keys,
+    list_study_keys,
+    make_identifier,
+    make_instance_keys,
+    make_series_keys,
+)
 from fusionnode.retrieval.wishes import Wish
 
 logger = logging.getLogger(__name__)
 
+_ECHO = UID("1.2.840.10008.1.1")
 _FIND = UID("1.2.840.10008.5.1.4.1.2.2.1")
 _MOVE = UID("1.2.840.10008.5.1.4.1.2.2.2")
 _GET = UID("1.2.840.10008.5.1.4.1.2.2.3")
@@ -56,6 +65,12 @@ _CLASSES: dict[str, tuple[UID, ...]] = {
 _MAX_CONTEXTS = 128
 _UIDS_AT_ONCE = 200
 _UNKNOWN_DESTINATION = 0xA801
+_FAILURES = (0xA, 0xC)
+"""How the statuses begin that end a retrieval as refused or failed (PS3.4 C.4.2.1.5 and C.4.3.1.4)."""
+
+_ALL_FAILED = 0xA702
+_CUT = 0xFE00
+"""Nobody cancels here, so an archive that says so stopped at a limit of its own."""
 
 Value = TypeVar("Value")
 
@@ -78,12 +93,32 @@ class DimseArchive:
     peer: Peer
     method: Method = Method.GET
     move_to: str = ""
-    patience: Patience = field(default_factory=Patience)
+    patience: Patience = PATIENCE
 
     @property
     def name(self) -> str:
         """The archive's name in the site file."""
         return self.peer.name
+
+    def probe(self) -> str:
+        """Greet it by C-ECHO, ask for a study that nobody has, and return what it takes.
+
+        Raises:
+            ArchiveUnreachable: no association could be had, or it takes no query or no retrieval from this node.
+        """
+        seconds = self.patience.connection_seconds
+        hasty = replace(self, patience=Patience(seconds, seconds, seconds))
+        fetching = _MOVE if self.method is Method.MOVE else _GET
+        contexts = [build_context(one, list(_PLAIN)) for one in (_ECHO, fetching)]
+        with associate(self.peer, contexts, hasty.patience) as assoc:
+            for sop_class, what in ((_ECHO, "C-ECHO"), (fetching, f"C-{self.method.upper()}")):
+                if not has_context(assoc, sop_class):
+                    raise self.peer.describe_trouble(f"it does not take {what}")
+            code = require_status(self.peer, assoc.send_c_echo(), "C-ECHO")
+        if code != 0:
+            raise self.peer.describe_trouble(f"C-ECHO ended with status {code:04X}")
+        hasty._find("STUDY", NOBODY, read_study)
+        return f"C-ECHO and C-FIND, takes C-{self.method.upper()}"
 
     def find_studies(self, wish: Wish) -> list[FoundStudy]:
         """Return the studies that fit the wish, each once.
@@ -102,7 +137,10 @@ class DimseArchive:
     def find_instances(self, series: FoundSeries) -> list[FoundInstance]:
         """Return the instances of a series; raises as `find_studies` does."""
         uid_of_series = series.series_instance_uid
-        found = self._find("IMAGE", make_instance_keys(series), lambda one: read_instance(one, uid_of_series))
+        # A list that was cut is found to be short, where the archive counts the instances.
+        counted = series.instances is not None
+        keys = make_instance_keys(series)
+        found = self._find("IMAGE", keys, lambda one: read_instance(one, uid_of_series), may_be_cut=counted)
         return list({one.sop_instance_uid: one for one in found}.values())
 
     def fetch(self, series: FoundSeries, part: Sequence[FoundInstance], inbox: Inbox, *, whole: bool) -> int:
@@ -122,11 +160,17 @@ class DimseArchive:
             came += self._bring(_name_instances(series, chunk), _list_classes(series, chunk), inbox)
         return came
 
-    def _find(self, level: str, keys: Keys, read: Callable[[Dataset], Value | None]) -> list[Value]:
+    def _find(
+        self, level: str, keys: Keys, read: Callable[[Dataset], Value | None], *, may_be_cut: bool = False
+    ) -> list[Value]:
         found: list[Value] = []
         with associate(self.peer, [build_context(_FIND, list(_PLAIN))], self.patience) as assoc:
             for status, answer in assoc.send_c_find(make_identifier(level, keys), _FIND):
                 code = require_status(self.peer, status, f"C-FIND at {level} level")
+                if code == _CUT and may_be_cut:
+                    break
+                if code == _CUT:
+                    raise name_cut(self.name, self.peer.place, f"C-FIND at {level} level", len(found))
                 if code not in PENDING and code != 0:
                     raise self.peer.describe_trouble(f"C-FIND at {level} level ended with status {code:04X}")
                 value = read(answer) if answer is not None else None
@@ -136,18 +180,26 @@ class DimseArchive:
     def _bring(self, identifier: Dataset, classes: Sequence[UID], inbox: Inbox) -> int:
         if self.method is Method.MOVE:
             with associate(self.peer, [build_context(_MOVE, list(_PLAIN))], self.patience) as assoc:
-                return self._follow(assoc.send_c_move(identifier, self.move_to, _MOVE), "C-MOVE")
+                completed, code = self._follow(assoc.send_c_move(identifier, self.move_to, _MOVE), "C-MOVE")
+            return self._require_some(completed, f"C-MOVE to {self.move_to}", code)
         reception = _Reception(inbox, self.peer.ae_title)
         roles = Roles([build_role(one, scp_role=True) for one in classes], [(EVT_C_STORE, reception.answer_store)])
         contexts = [build_context(_GET, list(_PLAIN)), *_offer(classes)]
         with associate(self.peer, contexts, self.patience, roles) as assoc:
-            self._follow(assoc.send_c_get(identifier, _GET), "C-GET")
+            _, code = self._follow(assoc.send_c_get(identifier, _GET), "C-GET")
         reception.require_room()
-        return reception.kept
+        # Where it tried and every one failed, they are found missing like a part of them.
+        return reception.kept if code == _ALL_FAILED else self._require_some(reception.kept, "C-GET", code)
 
-    def _follow(self, answers: Iterator[tuple[Dataset, Dataset | None]], what: str) -> int:
-        """Hear all answers; return how many sub-operations were completed. One that failed is found missing later."""
-        completed = 0
+    def _require_some(self, came: int, what: str, code: int) -> int:
+        """Return how many came, unless the archive refused altogether. A part that failed is found missing later."""
+        if not came and code >> 12 in _FAILURES:
+            raise self.peer.describe_trouble(f"{what} ended with status {code:04X}, and nothing came")
+        return came
+
+    def _follow(self, answers: Iterator[tuple[Dataset, Dataset | None]], what: str) -> tuple[int, int]:
+        """Hear all answers; return how many sub-operations were completed, and the last status."""
+        completed, code = 0, 0
         for status, _ in answers:
             code = require_status(self.peer, status, what)
             completed = max(completed, int(status.get("NumberOfCompletedSuboperations") or 0))
@@ -158,7 +210,7 @@ class DimseArchive:
                 )
             if code not in PENDING and code != 0:
                 logger.warning("archive %s: %s ended with status %04X", self.name, what, code)
-        return completed
+        return completed, code
 
 
 @dataclass

@@ -4,11 +4,15 @@ from collections.abc import Iterator, Mapping
 
 from pydicom import Dataset
 
+from fusionnode.domain.uids import derive_uid
 from fusionnode.retrieval.findings import FoundSeries
 from fusionnode.retrieval.wishes import Wish
 
 Keys = Mapping[str, str]
 """Value by DICOM keyword; an empty value matches everything and asks for the attribute to be returned."""
+
+NOBODY: Keys = {"StudyInstanceUID": derive_uid("a study that nobody has")}
+"""Keys at STUDY level that match nothing, for those who only want to know whether a query is answered."""
 
 
 def list_study_keys(wish: Wish) -> Iterator[Keys]:

@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
@@ -93,23 +93,21 @@ def read_wishes(text: str, everywhere: Wish) -> tuple[Wish, ...]:
     """Read a patient list: CSV with a heading of `COLUMNS`, separated by comma, semicolon or tab.
 
     Each row names a patient, a study or an accession number; an issuer and a date only narrow that. ``everywhere`` says
-    what holds for every row besides. Rows that ask the same are one.
+    what holds for every row besides. Rows that ask the same are one. Empty rows, and empty cells at the end of a row,
+    are passed over, and so is the line ``sep=;`` before the heading: spreadsheets leave them.
 
     Raises:
         ListInvalid: every mistake at once, by row and column, without the values.
     """
-    lines = text.removeprefix("\ufeff")
-    heading = next(iter(lines.splitlines()), "")
-    separator = max(",;\t", key=heading.count)
-    reader = csv.DictReader(io.StringIO(lines), delimiter=separator, skipinitialspace=True)
-    names = [name.strip() for name in reader.fieldnames or ()]
+    rows = _read_cells(text.removeprefix("\ufeff"))
+    names = _trim(next(rows, []))
     mistakes = _list_heading_mistakes(names)
-    reader.fieldnames = names
     wishes: dict[Wish, Wish] = {}
-    for number, row in enumerate(reader if not mistakes else (), start=1):
+    for number, cells in enumerate(rows if not mistakes else (), start=1):
         try:
-            wish = _read_row({name: (row.get(name) or "").strip() for name in names}, row, everywhere)
-            wishes.setdefault(wish, replace(wish, row=number))
+            if any(cells):
+                wish = _read_row(names, cells, everywhere)
+                wishes.setdefault(wish, replace(wish, row=number))
         except (ListInvalid, UidMalformed) as mistake:
             mistakes.append(f"row {number}: {_shorten(mistake)}")
     if not wishes and not mistakes:
@@ -124,6 +122,28 @@ def read_wishes(text: str, everywhere: Wish) -> tuple[Wish, ...]:
     return tuple(wishes.values())
 
 
+def _read_cells(text: str) -> Iterator[list[str]]:
+    """Yield the cells of each row from the heading on."""
+    if re.match(r'"?sep=', text):
+        text = text.partition("\n")[2]
+    separator = max(",;\t", key=text.partition("\n")[0].count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
+    try:
+        for row in reader:
+            yield [cell.strip() for cell in row]
+    except csv.Error as broken:
+        raise ListInvalid(
+            f"The patient list is no CSV in line {reader.line_num}: {broken}.",
+            remedy="Look for a quotation mark alone.",
+        ) from None
+
+
+def _trim(cells: list[str]) -> list[str]:
+    """Return the cells without the empty ones at the end."""
+    used = [number for number, cell in enumerate(cells, start=1) if cell]
+    return cells[: max(used, default=0)]
+
+
 def _list_heading_mistakes(names: Iterable[str]) -> list[str]:
     names = list(names)
     # Where the heading was forgotten, the first line is a patient's: it is not shown.
@@ -135,14 +155,17 @@ def _list_heading_mistakes(names: Iterable[str]) -> list[str]:
     return mistakes
 
 
-def _read_row(values: Mapping[str, str], row: Mapping[str | None, object], everywhere: Wish) -> Wish:
-    if row.get(None):
+def _read_row(names: Sequence[str], cells: Sequence[str], everywhere: Wish) -> Wish:
+    if any(cells[len(names) :]):
         raise ListInvalid("has more columns than the heading")
+    values = dict(zip(names, cells, strict=False))
     if not any(values.get(name) for name in _NAMING):
         raise ListInvalid(f"names none of {', '.join(_NAMING)}")
     split = [name for name in ("PatientID", "IssuerOfPatientID", "AccessionNumber") if "\\" in values.get(name, "")]
     if split:
         raise ListInvalid(f"{split[0]} holds a backslash, which separates values in DICOM")
+    if not all(value.isprintable() for value in values.values()):
+        raise ListInvalid("holds a line break or another control character")
     dates = everywhere.dates
     if values.get("StudyDate"):
         dates = dates.narrow(read_range(values["StudyDate"]))

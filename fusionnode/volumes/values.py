@@ -3,32 +3,16 @@
 pydicom converts a value when it is first asked for, so malformed bytes raise there, with many kinds of error.
 """
 
-import struct
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from pydicom import Dataset
-from pydicom.errors import BytesLengthException
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence as Items
 
 from fusionnode.errors import DatasetUnreadable
-
-MALFORMED = (
-    ArithmeticError,
-    AttributeError,
-    BytesLengthException,
-    EOFError,
-    LookupError,
-    NotImplementedError,
-    OSError,
-    TypeError,
-    ValueError,
-    struct.error,
-)
-"""What pydicom raises on a value that breaks the rules of its VR. OSError is what it says of items that end too early:
-what is read lies in memory."""
+from fusionnode.malformed import MALFORMED
 
 
 def read_value(ds: Dataset, keyword: str) -> Any:

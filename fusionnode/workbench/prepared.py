@@ -16,7 +16,8 @@ from fusionnode.domain.job import Job
 from fusionnode.domain.motion import MotionEstimate, MotionMethod, MotionQuality, RigidMotion
 from fusionnode.domain.terms import Unit
 from fusionnode.domain.volume import SourceFrame
-from fusionnode.errors import SpoolFileMissing, SpoolUnreadable
+from fusionnode.errors import OUT_OF_SPACE, SpoolFileMissing, SpoolFull, SpoolUnreadable
+from fusionnode.faults import FaultPoint, reach
 
 
 class PreparedFolder:
@@ -29,7 +30,8 @@ class PreparedFolder:
         """Write and rename; the fence in the temporary name keeps a stale worker off a newer one's file.
 
         Raises:
-            SpoolUnreadable: the disk is full or failed; nothing is left behind.
+            SpoolFull: the disk is full; nothing is left behind.
+            SpoolUnreadable: the disk failed; nothing is left behind.
         """
         temporary = self._folder / f".{job.id}.{job.fence}"
         try:
@@ -38,13 +40,14 @@ class PreparedFolder:
                 np.savez(stream, allow_pickle=False, **_arrays(prepared), facts=_encode(_facts(prepared)))
                 stream.flush()
                 os.fsync(stream.fileno())
+            reach(FaultPoint.PREPARED_WRITTEN)
             temporary.replace(self._path(job))
         except OSError as error:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
-            raise SpoolUnreadable(
-                f"The prepared pair cannot be written: {error.strerror}.", remedy="Make room in the spool.", job=job.id
-            ) from error
+            kind = SpoolFull if error.errno in OUT_OF_SPACE else SpoolUnreadable
+            words = f"The prepared pair cannot be written: {error.strerror}."
+            raise kind(words, remedy="Make room in the spool; it is tried again.", job=job.id) from error
 
     def load_prepared(self, job: Job) -> PreparedPair:
         """Read a pair back.

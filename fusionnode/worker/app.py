@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from celery import Celery
@@ -15,6 +16,7 @@ from fusionnode.errors import SettingsInvalid
 from fusionnode.flow.ports import Ledger
 from fusionnode.settings import Settings
 from fusionnode.wiring import Node, build_sweeper, name_worker
+from fusionnode.worker.housekeeping import repeat_housekeeping
 from fusionnode.worker.steps import StepRunner, next_step
 from fusionnode.worker.sweeping import enter_reports, repeat_sweep
 
@@ -115,16 +117,20 @@ def name_queue(step: Step) -> str:
     return Step.SEND.value if step is Step.COMMIT else step.value
 
 
-def run_sweep(node: Node, stop: threading.Event) -> None:
-    """Sweep and announce in this process until ``stop`` is set."""
+def run_sweep(node: Node, stop: threading.Event, swept: Callable[[], None] = lambda: None) -> None:
+    """Sweep and announce in this process until ``stop`` is set; ``swept`` is called after every round."""
     announcer = Announcer(node.ledger, Dispatcher(build_app(node.settings)))
 
     def tell() -> None:
         # First, so that no trouble with a report keeps the workers waiting.
         announcer.announce(datetime.now(UTC), time.monotonic())
         enter_reports(node, datetime.now(UTC))
+        swept()
 
+    housekeeping = threading.Thread(target=repeat_housekeeping, args=(node, stop), name="housekeeping")
+    housekeeping.start()
     repeat_sweep(build_sweeper(node), node.settings.settle.sweep_seconds, stop, tell)
+    housekeeping.join()
 
 
 def run_worker(node: Node, step: Step) -> None:

@@ -14,6 +14,7 @@ from fusionnode.domain.job import Job
 from fusionnode.errors import (
     CommitmentRefused,
     DeliveryIncomplete,
+    DeliveryRefused,
     DeliveryUncommitted,
     DestinationUnreachable,
     FusionNodeError,
@@ -22,10 +23,11 @@ from fusionnode.errors import (
     SettingsInvalid,
     format_frames,
 )
+from fusionnode.faults import FaultPoint, reach
 from fusionnode.flow.ports import Ledger, Sender
 from fusionnode.settings import WorkSettings
 from fusionnode.worker.heartbeat import Heartbeat
-from fusionnode.worker.policy import judge_consignment
+from fusionnode.worker.policy import is_given_up, judge_consignment
 
 logger = logging.getLogger(__name__)
 
@@ -74,20 +76,25 @@ class Courier:
         try:
             if consignment.find_phase(commits=self._asks(consignment)) is Phase.OWED:
                 self._send(job, consignment, heartbeat)
-                consignment = replace(consignment, attempts=0, stored=consignment.total)
+                refused = len(self.ledger.list_refused(job.id, consignment.destination))
+                stored = consignment.total - refused
+                consignment = replace(consignment, attempts=0, stored=stored, refused=refused)
             consignment = self._commit(job, consignment)
         except (LeaseLost, LedgerUnavailable):
             raise
         except Exception as error:  # what trips one destination up must not stop the others
             consignment = self._note_trouble(consignment, error)
         self.ledger.save_consignment(job, consignment, self.clock())
+        reach(FaultPoint.DESTINATION_ACCOUNTED)
 
     def _send(self, job: Job, consignment: Consignment, heartbeat: Heartbeat) -> None:
         name = consignment.destination
         self._require_answering(name)
         # Each outcome is accounted for as it comes, so that a lost association costs nothing already stored.
         for outcome in self.sender.send(name, self.ledger.list_undelivered(job.id, name)):
-            self.ledger.record_outcome(outcome, self.clock())
+            reach(FaultPoint.INSTANCE_SENT)
+            self.ledger.record_outcome(outcome, self.clock(), given_up=is_given_up(outcome, self.work))
+            reach(FaultPoint.OUTCOME_RECORDED)
             heartbeat.require_lease()
         refused = self.ledger.list_undelivered(job.id, name)
         if refused:
@@ -102,7 +109,10 @@ class Courier:
 
     def _commit(self, job: Job, consignment: Consignment) -> Consignment:
         """Ask for commitment where it is due; return the account after that."""
-        if consignment.find_phase(commits=self._asks(consignment)) is Phase.DONE:
+        phase = consignment.find_phase(commits=self._asks(consignment))
+        if phase is Phase.REFUSED:
+            raise self._name_refused(job, consignment)
+        if phase is Phase.DONE:
             return replace(consignment, attempts=0, not_before=None, reason="", error="")
         if consignment.requests >= self.work.max_commitment_requests:
             raise DeliveryUncommitted(
@@ -114,7 +124,9 @@ class Courier:
         name, transaction = consignment.destination, str(generate_uid(prefix=None))
         self._require_answering(name)
         self.ledger.open_commitment(job, name, transaction, self.clock())
+        reach(FaultPoint.COMMITMENT_OPENED)
         self.sender.request_commitment(name, transaction, self.ledger.list_uncommitted(job.id, name))
+        reach(FaultPoint.COMMITMENT_ASKED)
         patience = timedelta(seconds=self.work.commitment_seconds)
         return replace(
             consignment,
@@ -123,6 +135,18 @@ class Courier:
             not_before=self.clock() + patience,
             reason="Its storage commitment report is waited for.",
             error="",
+        )
+
+    def _name_refused(self, job: Job, consignment: Consignment) -> DeliveryRefused:
+        given_up = self.ledger.list_refused(job.id, consignment.destination)
+        statuses = ", ".join(sorted({one.last_status for one in given_up}))
+        return DeliveryRefused(
+            f"{consignment.destination} refuses {len(given_up)} of {consignment.total} instances for good ({statuses});"
+            f" {consignment.stored} are stored.",
+            remedy="Look into its log, then run `fusionnode resend`.",
+            destination=consignment.destination,
+            refused=len(given_up),
+            total=consignment.total,
         )
 
     def _note_trouble(self, consignment: Consignment, error: Exception) -> Consignment:
@@ -168,5 +192,6 @@ def explain_rest(consignments: list[Consignment]) -> FusionNodeError | None:
 
 
 _NAMED = {
-    kind.__name__: kind for kind in (CommitmentRefused, DeliveryUncommitted, DestinationUnreachable, SettingsInvalid)
+    kind.__name__: kind
+    for kind in (CommitmentRefused, DeliveryRefused, DeliveryUncommitted, DestinationUnreachable, SettingsInvalid)
 }

@@ -65,14 +65,16 @@ def _explain_series(
 ) -> dict[str, Any]:
     uid = subject.key.series_instance_uid
     patient = ledger.list_related([subject.key])
-    accounts = [account_for(pipeline, subject, patient, now) for pipeline in pipelines.values()]
+    # The rules are not asked about what was deleted or set aside.
+    asked = pipelines.values() if subject.key in {one.key for one in patient} else ()
+    accounts = [account_for(pipeline, subject, patient, now) for pipeline in asked]
     jobs = ledger.list_jobs_on([uid])
     # A better MRI or PET supersedes by a job that this series has no part in.
     later = ledger.list_jobs() if jobs else []
     return {
         "series_instance_uid": uid,
         "generation": subject.key.generation,
-        "modality": subject.head.modality,
+        "modality": subject.head.modality if subject.instances else "",
         "frames": subject.frames,
         "state": subject.state.value,
         "reason": subject.reason,

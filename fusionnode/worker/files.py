@@ -127,7 +127,7 @@ def build_report(
         "fusionnode": __version__,
         "job": job.id,
         "moment": job.moment.isoformat(),
-        "pipeline": pipeline.identifier,
+        "pipeline": f"{pipeline.name}@{pipeline.edition}",
         "network": result.fused.model,
         "slices": len(result.fused.rgb),
         "series_instance_uid": str(result.objects[0].SeriesInstanceUID),
@@ -179,12 +179,12 @@ def _judge(pipeline: Pipeline, series: tuple[Series, Series], *, unpaired: bool)
 
 def _make_job(pipeline: Pipeline, pair: tuple[Series, Series], shared_frame: bool, moment: datetime) -> Job:
     fixed, moving = (series.key for series in pair)
-    # Every run by hand may differ (another network, another version), so the moment makes its UIDs its own.
-    version = f"{pipeline.version}+{pipeline.fusion.model}+{moment.isoformat()}"
+    # Every run by hand may differ (another program), so the moment makes its UIDs its own.
+    version = f"{pipeline.edition}+{moment.isoformat()}"
     return Job(
         id=derive_job_id(pipeline.name, version, str(fixed), str(moving)),
         pipeline=pipeline.name,
-        pipeline_version=pipeline.version,
+        pipeline_version=pipeline.edition,
         fixed=fixed,
         moving=moving,
         shared_frame=shared_frame,

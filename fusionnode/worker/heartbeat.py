@@ -3,6 +3,7 @@
 import logging
 import threading
 from collections.abc import Callable
+from contextvars import copy_context
 from datetime import datetime
 from types import TracebackType
 from typing import Self
@@ -24,7 +25,8 @@ class Heartbeat:
         self._lease_seconds = lease_seconds
         self._stop = threading.Event()
         self._lost: LeaseLost | None = None
-        self._thread = threading.Thread(target=self._beat, name=f"heartbeat-{job.id[:8]}", daemon=True)
+        name = f"heartbeat-{job.id[:8]}"
+        self._thread = threading.Thread(target=copy_context().run, args=(self._beat,), name=name, daemon=True)
 
     def __enter__(self) -> Self:
         """Start beating."""

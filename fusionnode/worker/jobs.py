@@ -1,6 +1,7 @@
 """What an operator asks of the ledger: list, try again, send again, rebuild."""
 
 from collections import defaultdict
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +13,7 @@ from fusionnode.index.rebuild import rebuild_index
 from fusionnode.index.store import migrate, open_ledger
 from fusionnode.settings import Settings
 from fusionnode.wiring import open_spool
+from fusionnode.worker.commanded import commanded
 
 
 def list_job_facts(settings: Settings) -> list[dict[str, Any]]:
@@ -53,6 +55,7 @@ def _tell_consignment(consignment: Consignment) -> dict[str, Any]:
         "owed": consignment.total,
         "stored": consignment.stored,
         "committed": consignment.committed,
+        "refused": consignment.refused,
         "attempts": consignment.attempts,
         "requests": consignment.requests,
         "not_before": not_before.isoformat() if not_before else None,
@@ -80,7 +83,7 @@ def list_series_facts(settings: Settings) -> list[dict[str, Any]]:
         {
             "series_instance_uid": one.key.series_instance_uid,
             "generation": one.key.generation,
-            "modality": one.head.modality,
+            "modality": one.head.modality if one.instances else "",
             "frames": one.frames,
             "state": one.state.value,
             "reason": one.reason,
@@ -98,9 +101,8 @@ def retry_job(settings: Settings, job_id: str) -> str:
         TransitionForbidden: the job is neither refused nor failed.
     """
     ledger = open_ledger(settings.ledger_url)
-    job = ledger.retry_job(job_id, datetime.now(UTC))
-    ledger.close()
-    return job.state.value
+    with closing(ledger), commanded(settings, "retry", job_id):
+        return ledger.retry_job(job_id, datetime.now(UTC)).state.value
 
 
 def resend_job(settings: Settings, job_id: str, destination: str = "", *, everything: bool = False) -> int:
@@ -113,11 +115,10 @@ def resend_job(settings: Settings, job_id: str, destination: str = "", *, everyt
         TransitionForbidden: nothing was published for that destination, or a worker has the job at this moment.
     """
     ledger = open_ledger(settings.ledger_url)
-    try:
+    facts = {"destination": destination or "all", "instances": "all" if everything else "outstanding"}
+    with closing(ledger), commanded(settings, "resend", job_id, facts):
         ledger.resend_job(job_id, datetime.now(UTC), destination, everything=everything)
         return len(ledger.list_undelivered(job_id, destination))
-    finally:
-        ledger.close()
 
 
 def migrate_ledger(settings: Settings) -> None:

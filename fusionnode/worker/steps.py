@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
 from pydicom import Dataset
 
@@ -12,7 +13,8 @@ from fusionnode.domain.consignment import Outlook
 from fusionnode.domain.job import Job, JobEvent
 from fusionnode.domain.series import SeriesKey
 from fusionnode.domain.terms import Step
-from fusionnode.errors import FusionNodeError, LeaseLost, PipelineInvalid, Unavailable, format_frames
+from fusionnode.errors import FusionNodeError, LeaseLost, PipelineInvalid, StepOverdue, Unavailable, format_frames
+from fusionnode.faults import FaultPoint, reach
 from fusionnode.flow.fuse_pair import PairSources, capture_fused, fuse_prepared, prepare_pair
 from fusionnode.flow.ports import Delivery
 from fusionnode.flow.quality_page import draw_page
@@ -24,6 +26,7 @@ from fusionnode.worker.deliver import Courier, explain_rest
 from fusionnode.worker.heartbeat import Heartbeat
 from fusionnode.worker.memory import return_large_blocks
 from fusionnode.worker.policy import judge_error, max_attempts
+from fusionnode.worker.watchdog import Watchdog, end_process
 
 logger = logging.getLogger(__name__)
 
@@ -37,11 +40,13 @@ class StepRunner:
     Attributes:
         worker: a name for the ledger's lease, such as host and process id.
         clock: the present moment, timezone-aware.
+        end_process: ends the process of a step that hangs.
     """
 
     node: Node
     worker: str
     clock: Callable[[], datetime]
+    end_process: Callable[[], None] = end_process
     _fusers: dict[str, Fuser] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -68,8 +73,9 @@ class StepRunner:
         job = self.node.ledger.claim_job(step, self.clock(), self._lease_seconds, self.worker, job_id)
         if job is None:
             return None
-        with job_context(job.id):
+        with job_context(job.id, (job.fixed.series_instance_uid, job.moving.series_instance_uid)):
             try:
+                reach(FaultPoint.STEP_CLAIMED)
                 return self._do(step, job)
             except LeaseLost as lost:
                 logger.warning("%s dropped: %s", step, lost)
@@ -79,11 +85,16 @@ class StepRunner:
     def _lease_seconds(self) -> float:
         return self.node.settings.work.lease_seconds
 
+    @property
+    def _step_seconds(self) -> float:
+        return self.node.settings.work.step_seconds
+
     def _do(self, step: Step, job: Job) -> Job:
         work = {Step.PREPARE: self._prepare, Step.FUSE: self._fuse}.get(step, self._deliver)
         try:
             self._require_attempts_left(step, job)
-            with Heartbeat(self.node.ledger, job, self.clock, self._lease_seconds) as heartbeat:
+            beating = Heartbeat(self.node.ledger, job, self.clock, self._lease_seconds)
+            with beating as heartbeat, Watchdog(self._step_seconds, partial(self._give_up, step, job)):
                 outlook = work(job, heartbeat)
                 heartbeat.require_lease()
         except LeaseLost:
@@ -92,11 +103,25 @@ class StepRunner:
             return self._end_badly(step, job, error)
         cause = self._explain_outlook(job, outlook)
         finished = self.node.ledger.advance_job(job, outlook.event, self.clock(), cause, outlook.not_before)
+        reach(FaultPoint.STEP_ADVANCED)
         if step is Step.FUSE:
             # Not a moment sooner: until the ledger knows that it ended, the step may have to be done again.
             self.node.prepared.discard_prepared(finished)
         logger.info("%s %s; the job is %s", step, outlook.event, finished.state)
         return finished
+
+    def _give_up(self, step: Step, job: Job) -> None:
+        """End a step that hangs, with its process; the job goes on in another one, or fails in the end."""
+        overdue = StepOverdue(
+            f"The {step} step did not end within {self._step_seconds:g} s; its process was ended.",
+            remedy="See `work.step_seconds` in the site file.",
+        )
+        try:
+            self._end_badly(step, job, overdue)
+        except Unavailable as unavailable:
+            logger.error("%s hangs and its lease will run out: %s", step, unavailable)
+        finally:
+            self.end_process()
 
     def _end_badly(self, step: Step, job: Job, error: Exception) -> Job:
         verdict = judge_error(error, job, step, self.clock(), self.node.settings.work)
@@ -115,9 +140,12 @@ class StepRunner:
             )
 
     def _prepare(self, job: Job, _: Heartbeat) -> Outlook:
+        # The other half of the reserve is for what is prepared already: it ends with less than it takes.
+        self.node.spool.require_free(self.node.spool.reserve_bytes // 2)
         sources = PairSources(self._stream(job.fixed), self._stream(job.moving), shared_frame=job.shared_frame)
         prepared = prepare_pair(sources, self._pipeline(job), StepClock(logger))
         self.node.prepared.save_prepared(job, prepared)
+        reach(FaultPoint.PREPARED_SAVED)
         return Outlook(JobEvent.FINISHED)
 
     def _fuse(self, job: Job, heartbeat: Heartbeat) -> Outlook:
@@ -132,11 +160,13 @@ class StepRunner:
         objects = capture_fused(request, narrate)
         heartbeat.require_lease()
         published = self.node.outbox.publish(job, objects)
+        reach(FaultPoint.RESULT_PUBLISHED)
         self.node.ledger.add_deliveries(
             Delivery(job.id, destination, ds.SOPClassUID, ds.SOPInstanceUID, path)
             for destination in pipeline.destinations
             for ds, path in published
         )
+        reach(FaultPoint.DELIVERIES_ENTERED)
         return Outlook(JobEvent.FINISHED)
 
     def _deliver(self, job: Job, heartbeat: Heartbeat) -> Outlook:
@@ -157,10 +187,10 @@ class StepRunner:
 
     def _pipeline(self, job: Job) -> Pipeline:
         pipeline = self.node.pipelines.get(job.pipeline)
-        if pipeline is None or pipeline.version != job.pipeline_version:
+        if pipeline is None or pipeline.edition != job.pipeline_version:
             raise PipelineInvalid(
                 f"Pipeline {job.pipeline}@{job.pipeline_version} of the job is no longer installed.",
-                remedy="Put its file back, or let the sweep make a job under the new version.",
+                remedy="Put its file back, or let the sweep make a job under the new one.",
             )
         return pipeline
 

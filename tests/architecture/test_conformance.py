@@ -10,13 +10,6 @@ from tests.support.standard import list_required
 from tests.support.tables import fill_page, list_places, render_table
 from tests.support.written_attributes import KINDS, Presence, Written, find_class, measure
 
-FOREIGN_TO_POOR_SOURCES = {
-    "resampled PET": {
-        *("CountsSource", "DecayCorrection", "FrameReferenceTime", "RadiopharmaceuticalInformationSequence")
-    }
-}
-"""Required attributes that only the scanner knows."""
-
 
 @pytest.fixture(scope="module")
 def page() -> str:
@@ -59,7 +52,7 @@ def test_objects_carry_what_their_iod_requires_whatever_the_sources_lack(kind: s
         if presence.get((keyword,), Presence.ANAP) is Presence.ANAP
         or (needed == "1" and presence[(keyword,)] is not Presence.ALWAYS)
     }
-    assert missing == FOREIGN_TO_POOR_SOURCES.get(kind, set())
+    assert missing == set()
 
 
 @pytest.mark.parametrize("kind", KINDS)

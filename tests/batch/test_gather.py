@@ -10,9 +10,10 @@ from pydicom import Dataset
 from fusionnode.batch.folder import BatchFolder, open_batch
 from fusionnode.batch.gather import Gatherer
 from fusionnode.batch.summary import list_torn
+from fusionnode.dimse.node import Patience
 from fusionnode.errors import ArchiveUnreachable
 from fusionnode.intake.spool import Spool
-from fusionnode.retrieval.association import Patience, Peer
+from fusionnode.retrieval.association import Peer
 from fusionnode.retrieval.dimse import DimseArchive
 from fusionnode.retrieval.retrieve import Perseverance
 from fusionnode.retrieval.wishes import Wish, read_range
@@ -38,9 +39,7 @@ def folder(tmp_path: Path) -> Iterator[BatchFolder]:
 
 
 def _open(port: int, folder: BatchFolder, tmp_path: Path, **changes: Any) -> tuple[Gatherer, Spool]:
-    archive = DimseArchive(
-        Peer("pacs", "ARCHIVE", "127.0.0.1", port, "NODE"), patience=Patience(connection_seconds=5, answer_seconds=5)
-    )
+    archive = DimseArchive(Peer("pacs", "ARCHIVE", "127.0.0.1", port, "NODE"), patience=Patience(5, 5, 5))
     spool = Spool(tmp_path / "spool", reserve_bytes=0)
     hasty = Perseverance(attempts=2, pause_seconds=0, sleep=lambda _: None)
     gatherer = Gatherer(archive, make_inbox(spool), folder, {"MR", "PT"}, 30.0, lambda *_: None, hasty)
@@ -90,6 +89,17 @@ def test_an_archive_that_answers_no_query_ends_the_batch(folder: BatchFolder, tm
     with pytest.raises(ArchiveUnreachable):
         gatherer.search([Wish("A")])
     assert folder.list_notes("searched") == []
+
+
+def test_an_archive_that_is_away_for_a_moment_costs_no_study(folder: BatchFolder, tmp_path: Path) -> None:
+    with ArchivePeer([*_make("A"), *_make("B")]) as peer:
+        gatherer, _ = _open(peer.port, folder, tmp_path)
+        gatherer.search([Wish("A"), Wish("B")])
+        peer.find_status = 0xA700
+        gatherer.perseverance = Perseverance(2, 0, sleep=lambda _: setattr(peer, "find_status", 0))
+        assert len(list(gatherer.fetch())) == 2
+    assert folder.list_notes("torn") == []
+    assert len(folder.list_notes("fetched")) == 2
 
 
 def test_an_archive_that_goes_silent_is_not_asked_for_every_study(folder: BatchFolder, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from fusionnode.batch.folder import open_batch
 from fusionnode.batch.request import BatchRequest, Existing, Progress
 from fusionnode.batch.run import run_batch
 from fusionnode.domain.job import JobState
-from fusionnode.errors import OutputOccupied, SettingsInvalid
+from fusionnode.errors import DatasetUnreadable, ListInvalid, OutputOccupied, SettingsInvalid
 from fusionnode.intake.spool import Spool
 from fusionnode.retrieval.retrieve import Perseverance
 from fusionnode.settings import Settings
@@ -60,6 +60,8 @@ def test_a_folder_tree_ends_with_a_verdict_for_each_and_running_again_changes_no
     assert _run(request_, settings)[0] == verdicts
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "batch" / "results").rglob("*.dcm")} == results
     assert not settings.spool.exists(), "the site's own node was not touched"
+    (tmp_path / "tree").rename(tmp_path / "gone")
+    assert _run(request_, settings)[0] == verdicts, "what was brought is not asked for again"
 
 
 def test_what_lies_fused_in_the_tree_is_not_fused_again(request_: BatchRequest, tmp_path: Path) -> None:
@@ -117,6 +119,25 @@ def test_a_destination_or_archive_that_the_site_does_not_know_is_told(request_: 
         _run(replace(request_, destinations=("nowhere",)), settings)
     with pytest.raises(SettingsInvalid, match="nowhere"):
         _run(replace(request_, out=tmp_path / "o", folders=(), archive="nowhere", dates="20240301"), settings)
+
+
+def test_what_cannot_be_asked_begins_no_folder_so_that_the_mended_request_may(tmp_path: Path) -> None:
+    patients = tmp_path / "list.csv"
+    patients.write_text("PatientID;Name\nA;B\n")
+    archives = {"a": {"ae_title": "ARCHIVE", "host": "127.0.0.1", "port": 1}}
+    settings = make_settings(tmp_path, archives=archives)
+    asked = BatchRequest(tmp_path / "batch", archive="a", patients=patients, pipeline="mr-pt")
+    wrong = [
+        (asked, ListInvalid),
+        (replace(asked, patients=tmp_path / "missing.csv"), ListInvalid),
+        (replace(asked, patients=None, dates="March"), ListInvalid),
+        (replace(asked, patients=None, dates="20240301", archive="b"), SettingsInvalid),
+        (BatchRequest(tmp_path / "batch", folders=(tmp_path / "missing",)), DatasetUnreadable),
+    ]
+    for request, error in wrong:
+        with pytest.raises(error):
+            _run(request, settings)
+        assert not request.out.exists()
 
 
 def test_a_batch_of_its_own_asks_no_destination_to_commit_because_it_could_not_hear_the_answer(

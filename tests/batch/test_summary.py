@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ from fusionnode.batch.folder import open_batch
 from fusionnode.batch.request import BatchRequest, choose_pipelines
 from fusionnode.batch.results import ResultFolder
 from fusionnode.batch.summary import list_torn, write_summary
+from fusionnode.batch.verdicts import COLUMNS
 from fusionnode.domain.job import JobState
 from fusionnode.settings import Settings
 from fusionnode.wiring import load_pipelines, open_node
@@ -54,3 +56,13 @@ def test_a_series_is_torn_until_it_came_whole(tmp_path: Path) -> None:
         assert list_torn(folder) == {"1.2": "E: two"}
         folder.note("torn", study="1", series="1.1", error="E", reason="again")
         assert list_torn(folder)["1.1"] == "E: again"
+
+
+def test_every_column_and_key_is_documented(tmp_path: Path) -> None:
+    with open_batch(tmp_path / "batch", {}) as folder:
+        settings = make_settings(tmp_path, spool=folder.node)
+        open_node(settings, PIPELINES)
+        facts = write_summary(folder, settings, PIPELINES, datetime.now(UTC))
+    page = (Path(__file__).resolve().parents[2] / "docs" / "how-to" / "batch.md").read_text()
+    told = set(re.findall(r"`(\w+)`", page))
+    assert {*COLUMNS, *facts} <= told

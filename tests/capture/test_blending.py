@@ -19,6 +19,7 @@ from tests.support.captures import (
     make_scene,
     make_scene_with,
     read_headers,
+    with_output,
 )
 from tests.support.tools import require_tool, validate_object
 
@@ -50,6 +51,7 @@ def test_it_names_both_series_the_registration_and_the_palette() -> None:
     assert registration.ReferencedSOPInstanceUID == request.identity.registration_uid
     assert ds.PaletteColorLookupTableUID == "1.2.840.10008.1.5.3"
     assert ds.RelativeOpacity == 0.5
+    assert build_blending(with_output(make_request(), opacity=0.3)).RelativeOpacity == 0.3
 
 
 def test_a_shared_frame_of_reference_needs_no_registration() -> None:

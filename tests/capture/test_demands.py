@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 from pydicom import Dataset
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import BaseTag
 
 from fusionnode.capture.demands import (
     decode_pixels,
@@ -64,4 +66,11 @@ def test_pixels_that_do_not_decode_are_refused() -> None:
     np.testing.assert_array_equal(decode_pixels(ds), ds.pixel_array)
     ds.PixelData = ds.PixelData[:10]
     with pytest.raises(CaptureInvalid, match="PixelData"):
+        decode_pixels(ds)
+
+
+def test_pixels_whose_size_is_malformed_are_refused_as_well() -> None:
+    ds = read_slice()
+    ds[0x0028, 0x0010] = RawDataElement(BaseTag(0x00280010), "US", 3, b"\1\0\1", 0, False, True)
+    with pytest.raises(CaptureInvalid, match=r"PixelData.*BytesLengthException"):
         decode_pixels(ds)

@@ -172,7 +172,7 @@ def test_a_resampled_series_says_that_its_values_hold_and_its_peaks_may_not() ->
     assert words.endswith("No dose.")
     pipeline = make_pipeline()
     derivation = describe_resampling(_PREPARED, pipeline, "0.1.0")
-    assert f"Pipeline {pipeline.identifier}." in derivation
+    assert f"Pipeline {pipeline.name}@{pipeline.edition}." in derivation
     assert "linearly onto the MRI grid, smoothed first where its voxels are finer" in derivation
     cubes = reformat(make_request())
     derivation = describe_resampling(cubes.prepared, cubes.pipeline, "0.1.0")

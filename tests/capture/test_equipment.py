@@ -4,7 +4,7 @@ from pydicom import Dataset
 
 from fusionnode.capture.equipment import list_contributors
 from fusionnode.capture.identity import derive_device_uid
-from tests.support.captures import make_request, make_scene
+from tests.support.captures import make_request, make_scene, reformat
 
 MOMENT = datetime(2024, 3, 6, 23, 30, 15, tzinfo=UTC)
 
@@ -25,6 +25,15 @@ def test_the_algorithm_names_software_model_and_pipeline_and_is_a_device() -> No
     assert list(algorithm.SoftwareVersions) == ["0.1.0", "laplacian@1.0", "brain-pet@1.2"]
     assert algorithm.DeviceUID == derive_device_uid("laplacian@1.0")
     assert algorithm.ContributionDateTime == "20240306233015.000000+0000"
+
+
+def test_what_the_algorithm_did_is_told_and_nothing_more() -> None:
+    registered, shared = (list_for(scene=make_scene(shared=one))[-1].ContributionDescription for one in (False, True))
+    assert registered == "Registered the functional series to the MRI, resampled it onto the MRI grid and fused both"
+    assert "egistered" not in shared
+    assert "shared frame of reference" in shared
+    cubes = list_contributors(reformat(make_request()), Dataset(), MOMENT)[-1].ContributionDescription
+    assert cubes.endswith("resampled both series and fused both")
 
 
 def test_a_scanner_without_a_manufacturer_is_unknown_rather_than_invalid() -> None:

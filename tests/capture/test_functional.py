@@ -7,8 +7,15 @@ from hypothesis import strategies as st
 from pydicom import Dataset
 from pydicom.pixels.processing import apply_windowing
 
-from fusionnode.capture.functional import choose_slope, describe_series_of, fill_window, find_functional, store_values
-from tests.support.captures import make_request, make_scene, make_scene_with, with_uptake
+from fusionnode.capture.functional import (
+    choose_slope,
+    describe_series_of,
+    fill_window,
+    find_functional,
+    put_on_clock,
+    store_values,
+)
+from tests.support.captures import Scene, make_request, make_scene, make_scene_with, with_uptake
 
 FULL = np.dtype(np.int16)
 VALUES = st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=20)
@@ -34,39 +41,45 @@ def test_nothing_at_all_has_a_slope_of_one() -> None:
     assert choose_slope(np.zeros(3, np.float32), 32767) == "1"
 
 
-def describe(**values: object) -> object:
-    request = with_uptake(make_request(make_scene_with("moving", **values)))
-    return describe_series_of(request, find_functional(request)[0], "PET")
+def describe(scene: Scene, offset: str = "") -> Dataset:
+    request = with_uptake(make_request(scene), scale=1e-4)
+    said = Dataset()
+    for keyword in ("Modality", "PatientWeight", "SeriesDate", "SeriesTime", "AcquisitionDate", "AcquisitionTime"):
+        said[keyword] = scene.moving[0][keyword]
+    put_on_clock(request, offset, said)
+    return describe_series_of(request, said, offset, "PET")
 
 
 def test_weight_and_size_are_those_of_the_functional_scan_and_never_the_mris() -> None:
-    scene = make_scene_with("fixed", PatientWeight="81.5", PatientSize="1.9")
-    for ds in scene.moving:
-        del ds.PatientWeight
-    request = with_uptake(make_request(scene))
-    ds = describe_series_of(request, find_functional(request)[0], "PET")
-    assert "PatientWeight" not in ds
-    assert "PatientSize" not in ds
-    assert describe(PatientWeight="64").PatientWeight == 64  # type: ignore[attr-defined]
+    scene = make_scene_with("fixed", PatientWeight="81.5", PatientSize="1.9", PatientAge="050Y")
+    ds = describe(scene)
+    assert ds.PatientWeight == 70
+    assert not {"PatientSize", "PatientAge"} & {element.keyword for element in ds}
 
 
-def test_a_series_dated_by_its_reconstruction_gets_the_moment_of_its_first_acquisition() -> None:
-    scene = make_scene_with("moving", SeriesTime="235500")
-    scene.moving[3].AcquisitionTime = "094500"
-    request = with_uptake(make_request(scene))
-    ds = describe_series_of(request, find_functional(request)[0], "PET")
-    assert (ds.SeriesDate, ds.SeriesTime) == ("20240305", "094500")
-
-
-def test_a_series_dated_before_its_acquisition_keeps_its_own_moment() -> None:
-    ds = describe(SeriesTime="093000")
-    assert ds.SeriesTime == "093000"  # type: ignore[attr-defined]
-
-
-def test_moments_are_on_the_clock_of_the_functional_scanner() -> None:
-    ds = describe(TimezoneOffsetFromUTC="+0200")
-    assert ds.TimezoneOffsetFromUTC == "+0200"  # type: ignore[attr-defined]
-    assert ds.ContentTime.startswith("0130")  # type: ignore[attr-defined]
+@pytest.mark.parametrize(
+    ("fixed", "moving", "shown", "series_time"),
+    [
+        ("+0100", "+0100", "+0100", "100200.00"),
+        ("+0200", "+0100", "+0200", "110200.00"),
+        ("", "+0100", "", "100200.00"),
+        ("+0200", "", "", "100200.00"),
+        ("", "", "", "100200.00"),
+    ],
+)
+def test_study_and_scan_are_told_by_one_clock_the_mris_where_both_are_known(
+    fixed: str, moving: str, shown: str, series_time: str
+) -> None:
+    scene = make_scene()
+    for ds in scene.fixed:
+        ds.TimezoneOffsetFromUTC = fixed
+    ds = describe(scene, moving)
+    assert ds.get("TimezoneOffsetFromUTC", "") == shown
+    assert (ds.StudyDate, ds.StudyTime) == (scene.fixed[0].StudyDate, scene.fixed[0].StudyTime)
+    assert (ds.SeriesDate, ds.SeriesTime) == ("20240305", series_time)
+    # The job's moment, 23:30 in UTC, by the clock of the object; where it states none, by that of its times.
+    hours = int((shown or moving or "+0000")[1:3])
+    assert ds.ContentTime.startswith(f"{(23 + hours) % 24:02d}30")
 
 
 @pytest.mark.parametrize("units", ["GML", "BQML"])

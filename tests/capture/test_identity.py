@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fusionnode.capture.identity import FusedIdentity, derive_device_uid, derive_implementation_uid
+from fusionnode.capture.identity import FusedIdentity, derive_device_uid
 from fusionnode.domain.uids import parse_uid
 
 JOB_IDS = st.text("0123456789abcdef", min_size=24, max_size=24)
@@ -35,7 +35,3 @@ def test_each_model_version_is_a_device_of_its_own() -> None:
     versions = ["laplacian@1.0", "laplacian@1.1", "unet@1.0"]
     assert len({derive_device_uid(model) for model in versions}) == 3
     assert derive_device_uid(versions[0]) == derive_device_uid("laplacian@1.0")
-
-
-def test_each_software_version_is_an_implementation_of_its_own() -> None:
-    assert parse_uid(derive_implementation_uid("0.1.0")) != derive_implementation_uid("0.1.1")

@@ -279,3 +279,14 @@ def test_whole_numbers_of_binary_fields_are_copied_and_others_not() -> None:
     source.NumberOfFramesInRotation = 120
     assert copy_valid(target, source, "NumberOfFramesInRotation")
     assert target.NumberOfFramesInRotation == 120
+
+
+@pytest.mark.parametrize(("vr", "stored"), [("US", b"\1\0\1"), ("IS", b"1e400 "), ("SQ", b"text"), ("ZZ", b"a ")])
+def test_an_element_that_cannot_even_be_read_is_left_out_and_an_identity_refused(vr: str, stored: bytes) -> None:
+    ds, source = Dataset(), make_source()
+    for keyword in ("PatientAge", "StudyInstanceUID"):
+        tag = BaseTag(tag_for_keyword(keyword))  # type: ignore[arg-type]
+        source[tag] = RawDataElement(tag, vr, len(stored), stored, 0, False, True)
+    assert copy_valid(ds, source, "PatientAge") is False
+    with pytest.raises(CaptureInvalid, match="StudyInstanceUID"):
+        inherit_patient_and_study(ds, source)

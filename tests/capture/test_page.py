@@ -52,6 +52,12 @@ def test_a_warning_turns_the_verdict_and_takes_its_own_line() -> None:
     assert count(doubtful, (0, 110, 50)) == 0
 
 
+def test_a_verdict_on_what_nobody_examined_is_neither_good_nor_doubtful() -> None:
+    unseen = render_page(replace(CONTENT, examined=False))
+    assert (count(unseen, (0, 110, 50)), count(unseen, (190, 90, 0))) == (0, 0)
+    assert count(render_page(replace(CONTENT, examined=False, warnings=("look twice",))), (190, 90, 0)) > 0
+
+
 def find_ink(page: NDArray[np.uint8]) -> NDArray[np.intp]:
     return np.argwhere((page != 255).any(axis=2))
 

@@ -1,4 +1,5 @@
 import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -23,8 +24,10 @@ from tests.support.captures import (
     make_scene_with,
     read_headers,
     with_uptake,
+    write_and_read,
 )
 from tests.support.datasets import CORONAL, OBLIQUE, Layout
+from tests.support.enhanced import make_enhanced_pet
 from tests.support.tools import require_tool, validate_object
 
 ORIENTED = [FIXED_LAYOUT, *(replace(FIXED_LAYOUT, orientation=o) for o in (OBLIQUE, CORONAL))]
@@ -37,6 +40,34 @@ def compute_suv_factor(ds: Dataset) -> float:
     injected = datetime.strptime(f"{ds.SeriesDate}{drug.RadiopharmaceuticalStartTime[:6]}", "%Y%m%d%H%M%S")  # noqa: DTZ007
     left = 2 ** (-(scanned - injected).total_seconds() / float(drug.RadionuclideHalfLife))
     return float(ds.PatientWeight) * 1000 / (float(drug.RadionuclideTotalDose) * left)
+
+
+@pytest.mark.parametrize("moving", ["", "+0100", "-0330"])
+@pytest.mark.parametrize("fixed", ["", "+0100", "+0545"])
+@pytest.mark.parametrize("injected", ["", "20240305091700", "20240305081700+0000", "20240305121700+0400"])
+def test_whatever_the_clocks_suv_is_that_of_the_source(fixed: str, moving: str, injected: str) -> None:
+    scene = make_scene()
+    for headers, offset in ((scene.fixed, fixed), (scene.moving, moving)):
+        for ds in headers:
+            ds.TimezoneOffsetFromUTC = offset
+    for ds in scene.moving:
+        [drug] = ds.RadiopharmaceuticalInformationSequence
+        drug.RadiopharmaceuticalStartDateTime = injected
+        if injected:
+            del drug.RadiopharmaceuticalStartTime
+        if "+" in injected and moving:  # 45 minutes before the scan by its own clock
+            moment = datetime.strptime(f"20240305091700{moving}", "%Y%m%d%H%M%S%z")
+            zone = datetime.strptime(injected[-5:], "%z").tzinfo
+            drug.RadiopharmaceuticalStartDateTime = moment.astimezone(zone).strftime("%Y%m%d%H%M%S%z")
+    source = measure_suv(list(scene.moving))
+    images = build_resampled_pet(with_uptake(make_request(scene), scale=source.factor or 1.0))
+    told = measure_suv(write_and_read(images))
+    # Where the source leaves open by which clock it was injected, so do the images.
+    assert (source.factor is None) == (told.factor is None) == ("+" in injected and not moving)
+    if source.factor is not None:
+        assert told.factor == pytest.approx(source.factor, rel=1e-12)
+    assert {ds.StudyTime for ds in images} == {scene.fixed[0].StudyTime}
+    assert {ds.get("TimezoneOffsetFromUTC", "") for ds in images} == {fixed if moving else ""}
 
 
 def test_suv_read_from_the_resampled_series_is_that_of_the_source() -> None:
@@ -74,7 +105,7 @@ def test_the_unit_is_kept_and_the_values_are_in_it(units: str) -> None:
 
 @pytest.mark.parametrize("layout", ORIENTED)
 def test_simpleitk_reads_it_where_the_mri_lies_with_its_values(layout: Layout, tmp_path: Path) -> None:
-    request = with_uptake(make_request(make_scene(fixed=layout)))
+    request = with_uptake(make_request(make_scene(fixed=layout)), scale=1e-4)
     for ds in build_resampled_pet(request):
         dcmwrite(tmp_path / f"{ds.SOPInstanceUID}.dcm", ds, enforce_file_format=True)
     reader = sitk.ImageSeriesReader()
@@ -122,6 +153,54 @@ def test_the_same_request_gives_the_same_bytes() -> None:
 def test_a_whole_body_scan_stays_one() -> None:
     scene = make_scene_with("moving", SeriesType=["WHOLE BODY", "IMAGE"])
     assert build_resampled_pet(with_uptake(make_request(scene)))[0].SeriesType == ["WHOLE BODY", "IMAGE"]
+
+
+def make_enhanced_scene() -> Scene:
+    """Frames a minute apart, so that those of the neighbours differ."""
+    scene = make_scene(shared=True)
+    for index, ds in enumerate(scene.moving):
+        ds.AcquisitionTime, ds.FrameReferenceTime = f"10{2 + index:02d}00.00", str(60_000 * index)
+    return replace(scene, moving=[make_enhanced_pet(scene.moving)])
+
+
+def test_of_an_enhanced_object_the_images_are_those_of_its_classic_copy() -> None:
+    enhanced = make_enhanced_scene()
+    classic = make_scene(shared=True)
+    for index, ds in enumerate(classic.moving):
+        ds.AcquisitionTime, ds.FrameReferenceTime = f"10{2 + index:02d}00.00", str(60_000 * index)
+    pairs = [build_resampled_pet(with_uptake(make_request(scene))) for scene in (classic, enhanced)]
+    for one, other in zip(*pairs, strict=True):
+        differing = {element.keyword for element in one if other.get(element.tag) != element}
+        # Which images it was made from, and in which order the corrections were made.
+        assert differing <= {"SourceImageSequence", "ReferencedSeriesSequence", "CorrectedImage", "SeriesType"} | {
+            *("RadiopharmaceuticalInformationSequence", "ContributingEquipmentSequence"),
+            *("RandomsCorrectionMethod", "AttenuationCorrectionMethod", "ReconstructionMethod"),
+        }, differing
+        assert compute_suv_factor(one) == pytest.approx(compute_suv_factor(other), rel=1e-12)
+    assert len({ds.AcquisitionTime for ds in pairs[1]}) > 1
+
+
+def leave_out(*keywords: str) -> Scene:
+    scene = make_scene()
+    for ds in scene.moving:
+        for keyword in keywords:
+            ds.pop(keyword, None)
+    return scene
+
+
+POOR = ("CountsSource", "FrameReferenceTime", "DecayFactor", "CollimatorType", "PatientWeight", "ImageIndex")
+
+
+@pytest.mark.system
+@pytest.mark.parametrize(
+    "make",
+    [make_enhanced_scene, lambda: leave_out(*POOR), lambda: leave_out("RadiopharmaceuticalInformationSequence")],
+    ids=["enhanced", "poor", "no drug"],
+)
+def test_a_validator_finds_no_error_whatever_the_source_is_like(make: Callable[[], Scene], tmp_path: Path) -> None:
+    [ds, *_] = build_resampled_pet(with_uptake(make_request(make())))
+    assert [line for line in validate_object(ds, tmp_path) if line.startswith("Error")] == []
+    assert "RadiopharmaceuticalInformationSequence" in ds
 
 
 @pytest.mark.system

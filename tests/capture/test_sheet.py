@@ -166,3 +166,17 @@ def test_an_outline_is_the_edge_of_the_mask_and_nothing_else() -> None:
     assert not drawn[3:6, 3:6].any()
     assert not (drawn & ~mask).any()
     assert not draw_outline(picture, np.ones((9, 9), bool)).any(), "where the picture ends there is no edge"
+
+
+@given(rows=st.integers(0, 9), columns=st.integers(0, 9))
+def test_where_the_knowledge_ends_there_is_no_edge(rows: int, columns: int) -> None:
+    picture, known = np.zeros((9, 9, 3), np.uint8), np.zeros((9, 9), bool)
+    known[:rows, :columns] = True
+    assert not draw_outline(picture, known, known).any()
+    mask = np.zeros((9, 9), bool)
+    mask[2:7, 2:7] = True
+    whole, part = (draw_outline(picture, mask & seen, seen).any(axis=-1) for seen in (np.ones_like(known), known))
+    assert not (part & ~(whole & known)).any()
+    surely = known.copy()  # with all its neighbours
+    surely[max(0, rows - 1) :] = surely[:, max(0, columns - 1) :] = False
+    np.testing.assert_array_equal(part & surely, whole & surely)

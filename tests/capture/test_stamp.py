@@ -15,6 +15,7 @@ from fusionnode.capture.stamp import (
     make_file_meta,
     stamp_moment,
 )
+from fusionnode.domain.uids import IMPLEMENTATION_CLASS_UID
 
 MOMENTS = st.datetimes(datetime(1950, 1, 2), datetime(2150, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
 MINUTES = st.integers(-12 * 60, 14 * 60)
@@ -59,5 +60,6 @@ def test_every_date_and_time_of_the_object_is_the_moment() -> None:
 def test_a_long_version_does_not_burst_the_implementation_version_name() -> None:
     meta = make_file_meta(SecondaryCaptureImageStorage, "1.2.3", "10.20.30.dev4")
     assert meta.ImplementationVersionName == "FUSIONNODE 10.20"
+    assert meta.ImplementationClassUID == IMPLEMENTATION_CLASS_UID
     assert meta.TransferSyntaxUID == ExplicitVRLittleEndian
     assert meta.MediaStorageSOPInstanceUID == "1.2.3"

@@ -65,7 +65,7 @@ def rescale(ds: Dataset) -> None:
 
 
 def cover(ds: Dataset) -> None:
-    ds.RelativeOpacity = 1.0
+    ds.RelativeOpacity = 0.51
 
 
 @pytest.mark.parametrize(

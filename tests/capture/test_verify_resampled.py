@@ -56,7 +56,7 @@ def test_values_other_than_the_pairs_are_noticed(modality: str) -> None:
 def test_values_in_another_unit_are_noticed() -> None:
     request = ask()
     other = replace(request, prepared=replace(request.prepared, moving_scale=1.0))
-    with pytest.raises(CaptureInvalid, match="PixelData"):
+    with pytest.raises(CaptureInvalid, match="Units"):
         verify_captures(build(request), other)
 
 

@@ -13,7 +13,7 @@ from pydicom import Dataset, dcmread
 from fusionnode.delivery.outbox import SpoolOutbox
 from fusionnode.domain.job import Job, JobState
 from fusionnode.domain.series import SeriesKey
-from fusionnode.errors import LeaseLost, SpoolFull
+from fusionnode.errors import LeaseLost, SpoolFull, SpoolUnreadable
 from tests.support.datasets import Layout, make_mr_series
 
 JOB = Job(
@@ -38,7 +38,7 @@ def _list_names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def _fail_at(call: int, problem: OSError) -> Callable[[int], None]:
+def _fail_at(call: int, problem: BaseException) -> Callable[[int], None]:
     calls = 0
     real = os.fdatasync
 
@@ -110,13 +110,22 @@ def test_a_crash_in_the_middle_shows_nothing_and_the_next_try_clears_it_away(
 ) -> None:
     outbox = SpoolOutbox(tmp_path)
     with monkeypatch.context() as crash:
-        crash.setattr("os.fdatasync", _fail_at(3, OSError(errno.EIO, "power cut")))
-        with pytest.raises(OSError, match="power cut"):
+        crash.setattr("os.fdatasync", _fail_at(3, KeyboardInterrupt("power cut")))
+        with pytest.raises(KeyboardInterrupt, match="power cut"):
             outbox.publish(JOB, objects)
     assert not (tmp_path / "outbox" / JOB.id).exists()
     assert _list_names(tmp_path / "outbox") != []
     outbox.publish(dataclasses.replace(JOB, fence=4), objects)
     assert _list_names(tmp_path / "outbox") == [JOB.id]
+
+
+def test_a_disk_that_fails_is_waited_for_and_leaves_nothing(
+    tmp_path: Path, objects: list[Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.fdatasync", _fail_at(2, OSError(errno.EIO, "Input/output error")))
+    with pytest.raises(SpoolUnreadable, match="Input/output"):
+        SpoolOutbox(tmp_path).publish(JOB, objects)
+    assert _list_names(tmp_path / "outbox") == []
 
 
 def test_every_file_and_folder_is_synced_before_it_is_visible(

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from fusionnode.delivery.parcels import FILE_MISSING, FILE_MISTAKEN, FILE_UNREADABLE, open_parcels
+from fusionnode.delivery.parcels import open_parcels
+from fusionnode.delivery.statuses import FILE_MISSING, FILE_MISTAKEN, FILE_UNREADABLE
 from fusionnode.flow.ports import Delivery
 from tests.support.datasets import Layout, make_mr_series
 from tests.support.files import write_series

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fusionnode.delivery.association import Destination
+from fusionnode.delivery.destination import Destination
 from fusionnode.delivery.router import Router
 from fusionnode.delivery.sender import AssociationSender
 from fusionnode.delivery.stow import StowSender, WebDestination
@@ -15,9 +15,9 @@ from tests.support.pacs import StoragePeer
 
 @pytest.fixture
 def router(tmp_path: Path) -> Router:
-    nodes = {"pacs": Destination("pacs", "PACS", "127.0.0.1", 1, commits=True)}
+    nodes = {"pacs": Destination("pacs", "PACS", "127.0.0.1", 1, "FUSIONNODE", commits=True)}
     servers = {"web": WebDestination("web", "http://127.0.0.1:1")}
-    to_nodes, to_servers = AssociationSender(tmp_path, nodes, "FUSIONNODE"), StowSender(tmp_path, servers)
+    to_nodes, to_servers = AssociationSender(tmp_path, nodes), StowSender(tmp_path, servers)
     return Router({"pacs": to_nodes, "web": to_servers})
 
 
@@ -39,8 +39,8 @@ def test_commitment_is_asked_only_of_those_that_offer_it(router: Router) -> None
 
 def test_a_peer_that_takes_no_commitment_requests_is_told_of(tmp_path: Path) -> None:
     with StoragePeer() as peer:
-        nodes = {"pacs": Destination("pacs", "TESTPACS", "127.0.0.1", peer.port, commits=True)}
-        router = Router({"pacs": AssociationSender(tmp_path, nodes, "FUSIONNODE")})
+        nodes = {"pacs": Destination("pacs", "TESTPACS", "127.0.0.1", peer.port, "FUSIONNODE", commits=True)}
+        router = Router({"pacs": AssociationSender(tmp_path, nodes)})
         with pytest.raises(CommitmentRefused, match="does not take storage commitment"):
             router.request_commitment("pacs", "1.2.3", [Delivery("j", "pacs", "1.2", "1.2.4", "x.dcm")])
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from fusionnode.delivery.association import Destination
-from fusionnode.delivery.parcels import FILE_MISSING, FILE_MISTAKEN, FILE_UNREADABLE
+from fusionnode.delivery.destination import Destination
 from fusionnode.delivery.sender import AssociationSender
+from fusionnode.delivery.statuses import FILE_MISSING, FILE_MISTAKEN, FILE_UNREADABLE
 from fusionnode.errors import SettingsInvalid
 from fusionnode.flow.ports import Delivery
 from tests.support.datasets import Layout, make_mr_series
@@ -19,7 +19,7 @@ DELIVERY = Delivery("job", "pacs", "1.2.840.10008.5.1.4.1.1.4", "1.2.3", "gone.d
 @pytest.fixture
 def sender(tmp_path: Path) -> AssociationSender:
     # Port 1 of the loopback interface: nobody listens there, so any attempt to connect would raise.
-    return AssociationSender(tmp_path, {"pacs": Destination("pacs", "PACS", "127.0.0.1", 1)}, "FUSIONNODE")
+    return AssociationSender(tmp_path, {"pacs": Destination("pacs", "PACS", "127.0.0.1", 1, "FUSIONNODE")})
 
 
 def test_an_unknown_destination_is_a_mistake_in_the_site_file(sender: AssociationSender) -> None:

@@ -48,3 +48,14 @@ def test_frames_that_cannot_be_decoded_are_refused_by_name(tmp_path: Path) -> No
     [path] = write_series(tmp_path, [packed])
     with pytest.raises(CaptureInvalid, match="cannot be decoded"):
         read_plain(path)
+
+
+def test_frames_whose_size_is_malformed_are_refused_by_name(tmp_path: Path) -> None:
+    packed = make_mr_series(LAYOUT)[0]
+    packed.compress(RLELossless, generate_instance_uid=False)
+    [path] = write_series(tmp_path, [packed])
+    rows = b"\x28\x00\x10\x00US\x02\x00"
+    content = path.read_bytes()
+    path.write_bytes(content.replace(rows + content.partition(rows)[2][:2], rows[:-2] + b"\x03\x00\x40\x00\x01"))
+    with pytest.raises(CaptureInvalid, match="BytesLengthException"):
+        read_plain(path)

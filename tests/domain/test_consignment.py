@@ -11,6 +11,7 @@ from fusionnode.domain.job import JobEvent, JobState, next_state
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 LATER = NOW + timedelta(hours=1)
+GOING_ON = (Phase.OWED, Phase.ACCEPTED, Phase.REFUSED)
 
 
 @st.composite
@@ -19,10 +20,18 @@ def _consignments(draw: st.DrawFn) -> list[Consignment]:
     for name in draw(st.lists(st.sampled_from("abcd"), unique=True, min_size=1)):
         total = draw(st.integers(1, 3))
         stored = draw(st.integers(0, total))
+        refused = draw(st.integers(0, total - stored))
         times = st.one_of(st.none(), st.integers(-99, 99).map(lambda hours: NOW + timedelta(hours=hours)))
         made.append(
             Consignment(
-                "j", name, total, stored, draw(st.integers(0, stored)), not_before=draw(times), dead=draw(st.booleans())
+                "j",
+                name,
+                total,
+                stored,
+                draw(st.integers(0, stored)),
+                refused,
+                not_before=draw(times),
+                dead=draw(st.booleans()),
             )
         )
     return made
@@ -39,7 +48,7 @@ def test_a_round_leads_where_the_table_has_an_arrow_and_says_of_the_job_what_is_
     outlook = judge_round(state, consignments, committing, NOW)
     after = next_state(state, outlook.event)
     phases = [one.find_phase(commits=one.destination in committing) for one in consignments]
-    going_on = Phase.OWED in phases or Phase.ACCEPTED in phases
+    going_on = any(phase in GOING_ON for phase in phases)
     if after is JobState.STORED:
         assert all(one.stored == one.total for one in consignments)
         assert (outlook.not_before is not None) == any(one.destination in committing for one in consignments)
@@ -50,7 +59,7 @@ def test_a_round_leads_where_the_table_has_an_arrow_and_says_of_the_job_what_is_
     if going_on:
         assert after in (JobState.FUSED, JobState.STORED)
         soonest = min(one.not_before or NOW for one, phase in zip(consignments, phases, strict=True)
-                      if phase in (Phase.OWED, Phase.ACCEPTED))  # fmt: skip
+                      if phase in GOING_ON)  # fmt: skip
         assert outlook.not_before == soonest, "the job wakes when the first of its destinations is due"
 
 
@@ -74,6 +83,11 @@ def test_every_job_ends_once_each_destination_has_done_its_part(
         (Consignment("j", "a", 2, 2, 1), True, Phase.ACCEPTED),
         (Consignment("j", "a", 2, 2, 2), True, Phase.DONE),
         (Consignment("j", "a", 2, 2, 2, dead=True), True, Phase.DEAD),
+        (Consignment("j", "a", 3, 1, refused=1), False, Phase.OWED),
+        (Consignment("j", "a", 3, 2, refused=1), False, Phase.REFUSED),
+        (Consignment("j", "a", 3, 2, 1, refused=1), True, Phase.ACCEPTED),
+        (Consignment("j", "a", 3, 2, 2, refused=1), True, Phase.REFUSED),
+        (Consignment("j", "a", 3, 2, 2, refused=1, dead=True), True, Phase.DEAD),
     ],
 )
 def test_phases(consignment: Consignment, commits: bool, phase: Phase) -> None:
@@ -87,3 +101,4 @@ def test_only_what_goes_on_is_due_and_only_at_its_time() -> None:
     assert Consignment("j", "a", 2).is_due(NOW, commits=False)
     assert not Consignment("j", "a", 2, 2).is_due(NOW, commits=False)
     assert not Consignment("j", "a", 2, dead=True).is_due(NOW, commits=False)
+    assert Consignment("j", "a", 2, 1, refused=1).is_due(NOW, commits=False), "that is still to be told"

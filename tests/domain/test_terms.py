@@ -12,7 +12,7 @@ from fusionnode.domain.terms import UNSETTLED, Role, SeriesState, Step, Unit
     [
         (Role, "fixed moving"),
         (Unit, "arbitrary BQML SUVbw CNTS PROPCPS"),
-        (SeriesState, "receiving candidate complete reopened quarantined ignored"),
+        (SeriesState, "receiving candidate complete reopened quarantined ignored discarded"),
         (Step, "prepare fuse send commit"),
     ],
 )
@@ -22,5 +22,5 @@ def test_the_stored_words_are_these(words: type[StrEnum], values: str) -> None:
 
 
 def test_what_is_closed_is_not_unsettled() -> None:
-    closed = {SeriesState.COMPLETE, SeriesState.QUARANTINED, SeriesState.IGNORED}
+    closed = {SeriesState.COMPLETE, SeriesState.QUARANTINED, SeriesState.IGNORED, SeriesState.DISCARDED}
     assert set(SeriesState) - UNSETTLED == closed

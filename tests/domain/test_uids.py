@@ -4,7 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fusionnode.domain.uids import derive_uid, parse_uid
+from fusionnode.domain.uids import (
+    IMPLEMENTATION_CLASS_UID,
+    derive_uid,
+    name_implementation,
+    parse_uid,
+)
 from fusionnode.errors import UidMalformed
 
 parts = st.lists(st.text(max_size=30), min_size=1, max_size=4)
@@ -74,3 +79,13 @@ def test_a_hostile_uid_is_shortened_and_escaped() -> None:
         parse_uid("\x1b[31m" + "9" * 10_000)
     assert len(caught.value.message) < 150
     assert "\x1b" not in caught.value.message
+
+
+def test_the_node_introduces_itself_within_the_limits_of_the_standard() -> None:
+    assert parse_uid(IMPLEMENTATION_CLASS_UID) == IMPLEMENTATION_CLASS_UID
+
+
+@given(version=st.text("0123456789.dev", max_size=40))
+def test_an_implementation_version_name_is_never_too_long(version: str) -> None:
+    assert name_implementation(version).startswith("FUSIONNODE")
+    assert len(name_implementation(version)) <= 16

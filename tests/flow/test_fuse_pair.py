@@ -3,12 +3,14 @@
 import io
 import logging
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 from pydicom import Dataset, dcmread, dcmwrite
 
+from fusionnode.domain.images import PreparedPair
 from fusionnode.domain.motion import MotionMethod
 from fusionnode.domain.terms import Unit
 from fusionnode.errors import (
@@ -69,11 +71,17 @@ def test_a_shared_frame_of_reference_is_trusted() -> None:
     np.testing.assert_array_equal(estimate.motion.moving_from_fixed, np.eye(4))
 
 
-def test_a_frame_that_nobody_vouches_for_is_registered_and_not_claimed() -> None:
+@cache
+def _prepare_samples_of_one_frame() -> PreparedPair:
+    """The samples as if they shared a frame of reference, which nobody vouches for."""
     fixed, moving = _read_sample("mr"), _read_sample("pt")
     for ds in [*fixed, *moving]:
         ds.FrameOfReferenceUID = FRAME
-    prepared = prepare_pair(PairSources(fixed, moving), make_pipeline(), CLOCK)
+    return prepare_pair(PairSources(fixed, moving), make_pipeline(), CLOCK)
+
+
+def test_a_frame_that_nobody_vouches_for_is_registered_and_not_claimed() -> None:
+    prepared = _prepare_samples_of_one_frame()
     assert prepared.estimate.method is MotionMethod.REGISTERED
     assert prepared.estimate.motion.displacement_mm(prepared.grid.centre_mm) > 5
     assert prepared.moving_frame_of_reference_uid == ""
@@ -208,10 +216,10 @@ def _read_sample(kind: str) -> list[Dataset]:
 
 
 def test_a_registered_pair_is_examined_and_one_with_left_and_right_exchanged_is_refused() -> None:
-    fixed, moving = _read_sample("mr"), _read_sample("pt")
-    quality = prepare_pair(PairSources(fixed, moving), make_pipeline(), CLOCK).estimate.quality
+    quality = _prepare_samples_of_one_frame().estimate.quality
     assert quality is not None
     assert quality.mirror_margin > 0.2
+    fixed, moving = _read_sample("mr"), _read_sample("pt")
     for ds in moving:
         ds.PixelData = np.flip(ds.pixel_array, axis=1).tobytes()
     with pytest.raises(RegistrationImplausible, match="left and right seem to be exchanged"):
@@ -278,13 +286,29 @@ def test_a_reformat_is_made_of_cubes_and_shows_the_same_head() -> None:
 
 def test_a_source_whose_values_cannot_be_written_is_fused_without_them_and_says_so() -> None:
     fixed, moving = make_pair()
-    enhanced = [make_enhanced_pet(moving)]
+    for ds in moving:
+        del ds.DecayCorrection
     fuser = load_fuser(find_card("laplacian"))
     asked = (_ask(resampled=True), _ask(blending=True))
     told, silent = (
-        fuse_pair(make_job(), _vouch(fixed, enhanced), (fixed, enhanced), pipeline, fuser, CLOCK) for pipeline in asked
+        fuse_pair(make_job(), _vouch(fixed, moving), (fixed, moving), pipeline, fuser, CLOCK) for pipeline in asked
     )
     assert len(told.objects) == len(fixed)
     assert told.prepared.uptake is None
-    assert all("No resampled series was written" in ds.ImageComments for ds in told.objects)
+    words = "No resampled series was written: Decay Correction is missing"
+    assert all(words in ds.ImageComments for ds in told.objects)
     assert not [note for note in silent.prepared.notes if "resampled series" in note]
+
+
+def test_the_values_of_an_enhanced_object_are_written_as_those_of_its_classic_copy() -> None:
+    fixed, moving = make_pair()
+    fuser = load_fuser(find_card("laplacian"))
+    both = [
+        fuse_pair(make_job(), _vouch(fixed, series), (fixed, series), _ask(resampled=True), fuser, CLOCK).objects
+        for series in (moving, [make_enhanced_pet(moving)])
+    ]
+    images = [[ds for ds in objects if ds.Modality == "PT"] for objects in both]
+    assert [len(one) for one in images] == [len(fixed)] * 2
+    for one, other in zip(*images, strict=True):
+        assert (one.Units, one.RescaleSlope, one.PixelData) == (other.Units, other.RescaleSlope, other.PixelData)
+    assert measure_suv(images[1]).factor == pytest.approx(measure_suv(moving).factor, rel=1e-12)

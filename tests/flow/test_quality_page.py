@@ -72,3 +72,31 @@ def test_the_verdict_on_a_shared_frame_is_not_that_on_a_registration() -> None:
     assert other is not None
     assert not np.array_equal(page[110:150], other[110:150])
     np.testing.assert_array_equal(page[:110], other[:110])
+
+
+def count(page: np.ndarray | None, colour: tuple[int, int, int]) -> int:
+    assert page is not None
+    return int((page[100:150] == colour).all(axis=-1).sum())
+
+
+def test_what_was_not_examined_is_not_called_good_by_its_colour() -> None:
+    registered = replace(heat(), notes=())
+    shared = replace(registered, estimate=replace(registered.estimate, method=MotionMethod.SHARED_FRAME))
+    pages = [draw_page(make_job(), ask(Sheet.IMAGE), pair, FUSED) for pair in (registered, shared)]
+    assert count(pages[0], (0, 110, 50)) > 0
+    assert count(pages[1], (0, 110, 50)) == count(pages[1], (190, 90, 0)) == 0
+    warned = replace(shared, notes=("look twice",))
+    assert count(draw_page(make_job(), ask(Sheet.IMAGE), warned, FUSED), (190, 90, 0)) > 0
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_where_the_functional_series_ends_there_is_no_outline(whole: bool) -> None:
+    prepared = replace(heat(), fixed=np.zeros((12, 32, 24), np.float32))
+    prepared.moving[2:9, 5:25, 4:18] = 0.8
+    covered = np.ones_like(prepared.covered)
+    if not whole:
+        covered[:] = False
+        covered[2:9, 5:25, 4:18] = True
+    page = draw_page(make_job(), ask(Sheet.IMAGE), replace(prepared, covered=covered), FUSED)
+    assert page is not None
+    assert ((page[..., 1] > 200) & (page[..., 0] < 60)).any() == whole

@@ -15,7 +15,7 @@ from fusionnode.errors import LedgerUnavailable, Refused
 from fusionnode.flow.ports import StoredFile
 from fusionnode.flow.sweep import PairJudgement
 from fusionnode.index.store import open_ledger
-from fusionnode.wiring import build_sweeper
+from fusionnode.wiring import Node, build_sweeper
 from tests.support.datasets import Identity, Layout, make_mr_series, make_pt_series
 from tests.support.nodes import FRAME, MOMENT, make_pair, open_test_node, put_in_spool, queue_job
 
@@ -232,6 +232,27 @@ def test_a_corrected_pet_that_arrives_later_supersedes_the_uncorrected_one(tmp_p
     [second] = [job for second in range(3, 6) for job in sweeper.sweep(MOMENT, 100.0 * second).queued]
     assert second.moving.series_instance_uid == ac[0].SeriesInstanceUID
     assert second.supersedes == first.id
+
+
+def _with_output(node: Node, **output: object) -> Node:
+    """The node under pipelines of the same names and versions that write otherwise."""
+    pipelines = {
+        name: one.model_copy(update={"output": one.output.model_copy(update=output)})
+        for name, one in node.pipelines.items()
+    }
+    return replace(node, pipelines=pipelines)
+
+
+def test_an_option_changed_under_the_same_version_makes_a_job_of_its_own_and_only_one(tmp_path: Path) -> None:
+    node = open_test_node(tmp_path)
+    first = queue_job(node, tmp_path)
+    changed = _with_output(node, opacity=0.4)
+    [second] = build_sweeper(changed).sweep(MOMENT, 1000.0).queued
+    assert second.supersedes == first.id
+    assert node.ledger.find_job(first.id).state is JobState.SUPERSEDED
+    for one in (changed, _with_output(changed, opacity=0.4), _with_output(node), node):
+        assert build_sweeper(one).sweep(MOMENT + timedelta(hours=2), 9000.0).queued == ()
+    assert node.ledger.has_job(first.id)
 
 
 def test_a_refused_job_has_nothing_to_supersede(tmp_path: Path) -> None:

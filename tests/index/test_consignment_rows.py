@@ -2,11 +2,11 @@
 
 from sqlalchemy import select
 
-from fusionnode.flow.ports import Delivery
+from fusionnode.flow.ports import Delivery, DeliveryOutcome
 from fusionnode.index.consignment_rows import match_consignment, revive_consignments
 from fusionnode.index.store import SqlLedger
 from fusionnode.index.tables import DeliveryRow
-from tests.support.ledgers import make_job
+from tests.support.ledgers import NOW, make_job
 
 
 def _owe(ledger: SqlLedger) -> tuple[str, str]:
@@ -32,3 +32,14 @@ def test_revived_are_those_that_exist(ledger: SqlLedger) -> None:
         assert revive_consignments(connection, first) == 2
         assert revive_consignments(connection, first, "pacs", everything=True) == 1
         assert revive_consignments(connection, second, "attic") == 0
+
+
+def test_what_was_given_up_is_owed_again_once_revived_and_only_there(ledger: SqlLedger) -> None:
+    first, _ = _owe(ledger)
+    for owed in ledger.list_undelivered(first):
+        ledger.record_outcome(DeliveryOutcome(owed, False, "C000", True), NOW, given_up=True)
+    assert ledger.list_undelivered(first) == []
+    with ledger._database.write() as connection:
+        revive_consignments(connection, first, "pacs")
+    assert [(one.destination, one.refusals) for one in ledger.list_undelivered(first)] == [("pacs", 0)]
+    assert [one.refused for one in ledger.list_consignments(first)] == [1, 0]

@@ -80,3 +80,22 @@ def test_the_last_answers_are_counted_for_the_operator(ledger: SqlLedger, owed: 
         "ARCHIVE not tried": 1,
         "PACS not tried": 3,
     }
+
+
+def test_refusals_that_lie_in_the_instance_are_counted_in_a_row(ledger: SqlLedger, owed: list[Delivery]) -> None:
+    for status, final in (("A900", True), ("C000", True), ("A700", False), ("A900", True)):
+        ledger.record_outcome(DeliveryOutcome(owed[0], False, status, final), NOW)
+        if status == "C000":
+            assert ledger.list_undelivered(JOB.id)[0].refusals == 2
+    assert ledger.list_undelivered(JOB.id)[0] == replace(owed[0], attempts=4, last_status="A900", refusals=1)
+
+
+def test_one_that_is_given_up_is_owed_no_more_and_costs_no_other(ledger: SqlLedger, owed: list[Delivery]) -> None:
+    ledger.record_outcome(DeliveryOutcome(owed[0], False, "A900", True), NOW, given_up=True)
+    assert ledger.list_undelivered(JOB.id) == owed[1:]
+    assert [one.last_status for one in ledger.list_refused(JOB.id, "ARCHIVE")] == ["A900"]
+    assert ledger.list_refused(JOB.id, "PACS") == []
+    ledger.add_deliveries(owed)
+    assert ledger.list_undelivered(JOB.id) == owed[1:], "publishing again changes nothing"
+    accounts = {one.destination: (one.total, one.stored, one.refused) for one in ledger.list_consignments(JOB.id)}
+    assert accounts == {"ARCHIVE": (3, 0, 1), "PACS": (3, 0, 0)}

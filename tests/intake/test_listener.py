@@ -6,20 +6,15 @@ import pytest
 from pynetdicom import _config
 
 from fusionnode.errors import SettingsInvalid
-from fusionnode.intake.listener import Listener, ListenerLimits, silence_pynetdicom
-from fusionnode.intake.sockets import PDU_LIMIT_BYTES
-from fusionnode.intake.spool import STALE_SECONDS, Spool
+from fusionnode.intake.door import Entrance
+from fusionnode.intake.limits import ListenerLimits
+from fusionnode.intake.listener import Listener, silence_pynetdicom
+from fusionnode.intake.spool import Spool
 
 
-@pytest.mark.parametrize("pdu", [0, 1024, PDU_LIMIT_BYTES + 1])
-def test_an_unlimited_or_absurd_pdu_is_a_misconfiguration(tmp_path: Path, pdu: int) -> None:
+def test_limits_that_cannot_be_kept_are_a_misconfiguration(tmp_path: Path) -> None:
     with pytest.raises(SettingsInvalid, match="out of range"):
-        Listener("NODE", "127.0.0.1", 0, Spool(tmp_path), limits=ListenerLimits(max_pdu_bytes=pdu))
-
-
-def test_a_listener_that_accepts_nobody_is_a_misconfiguration(tmp_path: Path) -> None:
-    with pytest.raises(SettingsInvalid, match="out of range"):
-        Listener("NODE", "127.0.0.1", 0, Spool(tmp_path), max_associations=0)
+        Listener("NODE", "127.0.0.1", 0, Spool(tmp_path), Entrance(limits=ListenerLimits(max_associations=0)))
 
 
 @pytest.mark.parametrize("title", ["", "   ", "SEVENTEEN_LETTERS", "BACK\\SLASH"])
@@ -33,10 +28,6 @@ def test_a_port_that_is_taken_is_a_misconfiguration_that_names_it(tmp_path: Path
         port = taken.getsockname()[1]
         with pytest.raises(SettingsInvalid, match=str(port)):
             Listener("NODE", "127.0.0.1", port, Spool(tmp_path, reserve_bytes=0)).start()
-
-
-def test_an_open_association_is_aborted_before_its_evidence_is_stale() -> None:
-    assert ListenerLimits().network_seconds < STALE_SECONDS
 
 
 def test_the_port_can_be_taken_again_at_once_and_stopping_twice_is_harmless(tmp_path: Path) -> None:

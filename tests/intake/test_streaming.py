@@ -6,11 +6,14 @@ from pathlib import Path
 import pydicom
 import pytest
 from pydicom import Dataset, uid
+from pynetdicom import Association
+from pynetdicom.dimse_messages import C_ECHO_RQ
 from pynetdicom.dsutils import encode
 from pynetdicom.pdu_primitives import P_DATA
 
+from fusionnode.domain.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from fusionnode.intake import streaming
-from fusionnode.intake.contexts import IMPLEMENTATION_CLASS_UID, TRANSFER_SYNTAXES
+from fusionnode.intake.contexts import TRANSFER_SYNTAXES
 from fusionnode.intake.spool import Spool, hash_dataset
 from fusionnode.intake.statuses import Status
 from fusionnode.intake.streaming import StoreRequest
@@ -56,6 +59,7 @@ def test_the_header_is_what_pydicom_would_have_written(syntax: uid.UID, tmp_path
     assert (meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID) == (uid.MRImageStorage, "1.2.3")
     assert (meta.TransferSyntaxUID, meta.SourceApplicationEntityTitle) == (syntax, "SCANNER_1")
     assert meta.ImplementationClassUID == IMPLEMENTATION_CLASS_UID
+    assert meta.ImplementationVersionName == IMPLEMENTATION_VERSION_NAME
 
 
 def test_the_file_holds_the_bytes_that_were_sent(spool: Spool, ds: Dataset) -> None:
@@ -114,6 +118,58 @@ def test_a_malformed_command_asks_for_an_abort_and_raises_nothing(spool: Spool, 
             assoc.dul.event_queue.get()
         assert deliver(assoc, [make_pdata(3, content)]) is None
         assert assoc.dul.event_queue.get_nowait() == "Evt19"
+
+
+def _drain(assoc: Association) -> list[str]:
+    events = []
+    while not assoc.dul.event_queue.empty():
+        events.append(assoc.dul.event_queue.get())
+    return events
+
+
+def test_a_command_set_without_an_end_asks_for_an_abort_before_it_fills_the_memory(spool: Spool) -> None:
+    with open_association(spool) as assoc:
+        _drain(assoc)
+        for _ in range(5):
+            deliver(assoc, [make_pdata(1, bytes(16000))])
+        assert _drain(assoc) == ["Evt19"]
+
+
+def test_requests_that_wait_for_no_answer_ask_for_an_abort(spool: Spool) -> None:
+    echo = C_ECHO_RQ()
+    echo.command_set.AffectedSOPClassUID = uid.UID("1.2.840.10008.1.1")
+    echo.command_set.CommandField, echo.command_set.MessageID = 0x30, 1
+    echo.command_set.CommandDataSetType = 0x0101
+    fragments = list(echo.encode_msg(1, 16382))
+    with open_association(spool) as assoc:
+        _drain(assoc)
+        for _ in range(16):
+            deliver(assoc, fragments)
+        assert _drain(assoc) == []
+        deliver(assoc, fragments)
+        assert _drain(assoc) == ["Evt19"]
+        assert assoc.dimse._unclaimed == set(), "nothing is kept of requests without a file"
+
+
+def test_instances_that_are_answered_are_never_too_many(spool: Spool, ds: Dataset) -> None:
+    fragments = list_fragments(encode_explicit(ds), ds.SOPInstanceUID)
+    with open_association(spool) as assoc:
+        _drain(assoc)
+        assert {deliver(assoc, fragments) for _ in range(50)} == {Status.SUCCESS}
+        assert _drain(assoc) == []
+
+
+def test_an_instance_larger_than_the_room_is_refused_while_it_arrives(
+    spool: Spool, ds: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streaming, "_BYTES_PER_CHECK", 2000)
+    fragments = list_fragments(encode_explicit(ds) + bytes(20_000), ds.SOPInstanceUID)
+    with open_association(spool) as assoc:
+        deliver(assoc, fragments[:3])
+        (path,) = list(spool.incoming.iterdir())
+        spool.reserve_bytes = 2**62
+        assert deliver(assoc, fragments[3:]) == Status.OUT_OF_RESOURCES
+        assert not path.exists()
 
 
 def test_a_data_set_in_a_context_that_was_not_accepted_is_dropped_and_left_to_the_association(

@@ -13,7 +13,7 @@ from pydicom import Dataset
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.dimse_primitives import N_EVENT_REPORT
 
-from fusionnode.delivery.association import Destination, Patience
+from fusionnode.delivery.destination import Destination
 from fusionnode.delivery.sender import AssociationSender
 from fusionnode.domain.job import Job, JobState
 from fusionnode.domain.terms import Step
@@ -52,11 +52,8 @@ def _be_patient(node: Node) -> Node:
     """Let it await a report over the asking association however busy this machine is."""
     [(name, one)] = node.settings.destinations.items()
     assert isinstance(one, DestinationSettings)
-    peers = {name: Destination(name, one.ae_title, one.host, one.port, commits=True)}
-    patience = Patience(report_seconds=30)
-    sender = AssociationSender(
-        node.settings.spool, peers, node.settings.ae_title, patience, keep_report=node.reports.keep_report
-    )
+    peers = {name: Destination(name, one.ae_title, one.host, one.port, node.settings.ae_title, commits=True)}
+    sender = AssociationSender(node.settings.spool, peers, keep_report=node.reports.keep_report, report_seconds=30)
     return replace(node, sender=sender)
 
 

@@ -19,7 +19,10 @@ from pynetdicom import AE, Association
 from pynetdicom.dsutils import encode
 from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
-from fusionnode.intake.listener import Listener, ListenerLimits
+from fusionnode.intake.access import AllowedPeer, AllowList
+from fusionnode.intake.door import OPEN, Entrance
+from fusionnode.intake.limits import ListenerLimits
+from fusionnode.intake.listener import Listener
 from fusionnode.intake.spool import Spool, hash_dataset
 from fusionnode.intake.statuses import Status
 from tests.support.datasets import Identity, Layout, make_mr_series, make_nm_recon, make_pt_series
@@ -48,8 +51,8 @@ def listener(spool: Spool) -> Iterator[Listener]:
 
 
 @contextmanager
-def listening(spool: Spool, **options: object) -> Iterator[Listener]:
-    running = Listener("NODE", "127.0.0.1", 0, spool, **options)  # type: ignore[arg-type]
+def listening(spool: Spool, entrance: Entrance = OPEN) -> Iterator[Listener]:
+    running = Listener("NODE", "127.0.0.1", 0, spool, entrance)
     running.start()
     try:
         yield running
@@ -113,7 +116,7 @@ def read_sent_bytes(path: Path) -> bytes:
     return content[144 + int.from_bytes(content[140:144], "little") :]
 
 
-def await_true(condition: Callable[[], object], seconds: float = 20.0) -> None:
+def await_true(condition: Callable[[], object], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"
@@ -277,7 +280,7 @@ def test_hundreds_of_port_checks_leave_no_threads_behind(listener: Listener) -> 
 
 
 def test_the_association_limit_rejects_and_recovers(spool: Spool) -> None:
-    with listening(spool, max_associations=1) as listener:
+    with listening(spool, Entrance(limits=ListenerLimits(max_associations=1))) as listener:
         with associated(listener.port) as first:
             assert first.is_established
             with associated(listener.port) as second:
@@ -289,14 +292,14 @@ def test_the_association_limit_rejects_and_recovers(spool: Spool) -> None:
 
 @pytest.mark.parametrize(("title", "accepted"), [("NODE", True), ("OTHER", False)])
 def test_a_wrong_called_title_is_rejected_where_asked_for(spool: Spool, title: str, accepted: bool) -> None:
-    limits = ListenerLimits(require_called_ae=True)
-    with listening(spool, limits=limits) as listener, associated(listener.port, title=title) as assoc:
+    entrance = Entrance(AllowList(called="NODE"))
+    with listening(spool, entrance) as listener, associated(listener.port, title=title) as assoc:
         assert assoc.is_established is accepted
 
 
 def test_an_unlisted_calling_title_is_rejected_where_asked_for(spool: Spool) -> None:
-    limits = ListenerLimits(calling_ae_titles=("MR1",))
-    with listening(spool, limits=limits) as listener, associated(listener.port) as assoc:
+    entrance = Entrance(AllowList((AllowedPeer("MR1"),)))
+    with listening(spool, entrance) as listener, associated(listener.port) as assoc:
         assert assoc.is_rejected
 
 

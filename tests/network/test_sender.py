@@ -21,9 +21,10 @@ from pydicom.uid import (
 )
 from pynetdicom import evt
 
-from fusionnode.delivery.association import Destination, Patience
-from fusionnode.delivery.parcels import FILE_MISSING
-from fusionnode.delivery.sender import NO_PRESENTATION_CONTEXT, NOT_ENCODABLE, AssociationSender
+from fusionnode.delivery.destination import Destination
+from fusionnode.delivery.sender import AssociationSender
+from fusionnode.delivery.statuses import FILE_MISSING, NO_PRESENTATION_CONTEXT, NOT_ENCODABLE
+from fusionnode.dimse.node import Patience
 from fusionnode.errors import DestinationUnreachable
 from fusionnode.flow.ports import Delivery, DeliveryOutcome
 from tests.support.datasets import Layout, make_mr_series, make_pt_series
@@ -55,7 +56,7 @@ def _owe(folder: Path, objects: list[Dataset]) -> list[Delivery]:
 
 
 def _make_sender(root: Path, port: int, ae_title: str = "TESTPACS", patience: Patience = PATIENCE) -> AssociationSender:
-    return AssociationSender(root, {"pacs": Destination("pacs", ae_title, "127.0.0.1", port)}, "FUSIONNODE", patience)
+    return AssociationSender(root, {"pacs": Destination("pacs", ae_title, "127.0.0.1", port, "FUSIONNODE")}, patience)
 
 
 def _collect(outcomes: Iterator[DeliveryOutcome]) -> tuple[list[DeliveryOutcome], DestinationUnreachable | None]:
@@ -267,7 +268,7 @@ def test_a_caller_that_stops_listening_releases_the_association(tmp_path: Path, 
         outcomes = _make_sender(tmp_path, peer.port).send("pacs", deliveries)
         next(outcomes)
         outcomes.close()  # type: ignore[attr-defined]
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not released and time.monotonic() < deadline:
             time.sleep(0.01)
     assert len(released) == 1

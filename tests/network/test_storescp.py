@@ -11,8 +11,9 @@ import pytest
 from pydicom import Dataset
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
-from fusionnode.delivery.association import Destination, Patience
+from fusionnode.delivery.destination import Destination
 from fusionnode.delivery.sender import AssociationSender
+from fusionnode.dimse.node import Patience
 from fusionnode.errors import DestinationUnreachable
 from fusionnode.flow.ports import Delivery, DeliveryOutcome
 from tests.support.datasets import Layout, make_mr_series
@@ -38,8 +39,8 @@ def _owe(folder: Path, objects: list[Dataset]) -> list[Delivery]:
 
 
 def _make_sender(folder: Path, port: int, patience: Patience = PATIENCE) -> AssociationSender:
-    peer = Destination("pacs", "STORESCP", "127.0.0.1", port)
-    return AssociationSender(folder / "spool", {"pacs": peer}, "FUSIONNODE", patience)
+    peer = Destination("pacs", "STORESCP", "127.0.0.1", port, "FUSIONNODE")
+    return AssociationSender(folder / "spool", {"pacs": peer}, patience)
 
 
 def _try_all(sender: AssociationSender, owed: list[Delivery]) -> tuple[list[DeliveryOutcome], str]:

@@ -14,8 +14,9 @@ import pytest
 from pydicom import Dataset
 from pydicom.uid import RLELossless
 
-from fusionnode.delivery.association import Patience
-from fusionnode.delivery.stow import NOT_ACCOUNTED_FOR, StowSender, WebDestination
+from fusionnode.delivery.statuses import NOT_ACCOUNTED_FOR
+from fusionnode.delivery.stow import StowSender, WebDestination
+from fusionnode.dimse.node import Patience
 from fusionnode.errors import DestinationUnreachable
 from fusionnode.flow.ports import Delivery
 from fusionnode.settings import TlsSettings
@@ -235,5 +236,5 @@ def test_https_is_believed_only_from_the_authority_of_the_site(tmp_path: Path, o
         trusting = _make_sender(tmp_path, url, tls=build_tls(TlsSettings(ca=authority.own.certificate)))
         assert {one.status for one in trusting.send("web", owed)} == {"0000"}
         for tls in (TlsSettings(ca=strangers.own.certificate), None):
-            with pytest.raises(DestinationUnreachable, match="SSLError"):
+            with pytest.raises(DestinationUnreachable, match="certificate is not accepted"):
                 list(_make_sender(tmp_path, url, tls=build_tls(tls)).send("web", owed))

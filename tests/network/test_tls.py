@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from fusionnode.delivery.association import Destination, Patience
+from fusionnode.delivery.destination import Destination
 from fusionnode.delivery.sender import AssociationSender
+from fusionnode.dimse.node import Patience
 from fusionnode.errors import DestinationUnreachable
 from fusionnode.flow.ports import Delivery
 from fusionnode.settings import TlsSettings
@@ -34,8 +35,8 @@ def ours(authority: Authority) -> Certificate:
 
 def _make_sender(folder: Path, port: int, tls: TlsSettings | None) -> AssociationSender:
     context = build_tls(tls) if tls else None
-    peer = Destination("pacs", "ORTHANC", "127.0.0.1", port, context)
-    return AssociationSender(folder, {"pacs": peer}, "FUSIONNODE", Patience(5, 5, 5))
+    peer = Destination("pacs", "ORTHANC", "127.0.0.1", port, "FUSIONNODE", context)
+    return AssociationSender(folder, {"pacs": peer}, Patience(5, 5, 5))
 
 
 def _explain(sender: AssociationSender) -> str:

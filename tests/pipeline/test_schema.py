@@ -1,5 +1,8 @@
 """What a pipeline may say: strict, frozen, and nothing that could never take effect."""
 
+import re
+from typing import Any
+
 import pytest
 from pydantic import ValidationError
 
@@ -18,7 +21,7 @@ from fusionnode.pipeline.schema import (
     UptakeWindow,
 )
 
-MINIMAL = {
+MINIMAL: dict[str, Any] = {
     "name": "mr-pt",
     "version": "1.0",
     "fixed": {"modality": ["MR"]},
@@ -135,9 +138,37 @@ def test_without_options_nothing_but_the_plain_fused_series_is_written() -> None
     assert not any((output.multiframe, output.colour_bar, output.resampled, output.blending))
 
 
+def edit(**changes: dict[str, object]) -> str:
+    data = {**MINIMAL, **{name: {**MINIMAL.get(name, {}), **values} for name, values in changes.items()}}
+    return Pipeline.model_validate(data).edition
+
+
+def test_an_edition_is_told_by_the_version_and_what_is_made_of_a_pair() -> None:
+    plain = edit()
+    assert re.fullmatch(r"1\.0\+[0-9a-f]{12}", plain)
+    changes: list[dict[str, dict[str, object]]] = [
+        *({"output": {name: value}} for name, value in (("compression", "rle"), ("opacity", 0.4), ("resampled", True))),
+        *({"fusion": {name: value}} for name, value in (("palette", "PET"), ("model", "laplacian"))),
+        {"fusion": {"fixed_window": {"low": 0.0, "high": 99.8}}},
+        {"registration": {"doubt": "warn"}},
+    ]
+    editions = [edit(**one) for one in changes]
+    assert len({plain, *editions}) == len(editions) + 1
+
+
+def test_an_edition_is_the_same_whatever_the_spelling_and_whoever_gets_the_result() -> None:
+    window = {"low": 1, "high": 99.5}
+    spelled = edit(output={"compression": "none", "series_number": 9001}, fusion={"fixed_window": window})
+    assert spelled == edit(pairing={"hold_hours": 3}) == edit()
+    assert Pipeline.model_validate({**MINIMAL, "destinations": ["pacs"], "summary": "words"}).edition == edit()
+
+
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("compression", "jpeg"), ("grid", "pet"), ("sheet", "html"), ("resampled", "maybe"), ("blending", 2)],
+    [
+        *(("compression", "jpeg"), ("grid", "pet"), ("sheet", "html"), ("resampled", "maybe"), ("blending", 2)),
+        *(("opacity", 0), ("opacity", 1), ("opacity", -0.5), ("opacity", float("nan"))),
+    ],
 )
 def test_an_option_that_does_not_exist_is_a_mistake(option: str, value: object) -> None:
     with pytest.raises(ValidationError, match=option):

@@ -1,6 +1,5 @@
-"""Associations that cannot be had, or are left in the middle."""
+"""Associations that are of no use, or are left in the middle; `tests/dimse` has those that cannot be had."""
 
-import socket
 import threading
 from contextlib import nullcontext
 from dataclasses import replace
@@ -11,33 +10,17 @@ from pydicom import Dataset
 from pydicom.uid import UID
 from pynetdicom.presentation import build_context
 
+from fusionnode.dimse.node import Patience
 from fusionnode.errors import ArchiveUnreachable
-from fusionnode.retrieval.association import Patience, Peer, associate, require_status
+from fusionnode.retrieval.association import Peer, associate, require_status
 from fusionnode.settings import TlsSettings
 from fusionnode.wiring import build_tls
 from tests.support.archives import FIND, MOVE, ArchivePeer, make_server_tls
 from tests.support.certificates import make_authority
 from tests.support.datasets import make_mr_series
-from tests.support.pacs import find_free_port
 
-HASTY = Patience(connection_seconds=1, answer_seconds=1)
+HASTY = Patience(1, 1, 1)
 CONTEXTS = [build_context(UID(FIND))]
-
-
-def test_nobody_there_is_told_with_name_and_address() -> None:
-    peer = Peer("pacs", "PACS", "127.0.0.1", find_free_port(), "NODE")
-    with (
-        pytest.raises(ArchiveUnreachable, match=r"pacs \(PACS at 127\.0\.0\.1:\d+\): no connection"),
-        associate(peer, CONTEXTS, HASTY),
-    ):
-        pass
-
-
-def test_a_peer_that_accepts_and_says_nothing_is_not_waited_for_without_end() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        peer = Peer("pacs", "PACS", "127.0.0.1", server.getsockname()[1], "NODE")
-        with pytest.raises(ArchiveUnreachable), associate(peer, CONTEXTS, HASTY):
-            pass
 
 
 def test_a_peer_without_the_service_is_told() -> None:

@@ -8,7 +8,7 @@ from pydicom import Dataset
 from fusionnode.errors import ArchiveUnreachable
 from fusionnode.intake.spool import Spool
 from fusionnode.retrieval.dicomweb import WebArchive
-from fusionnode.retrieval.wishes import Wish
+from fusionnode.retrieval.wishes import Wish, read_range
 from fusionnode.settings import TlsSettings
 from fusionnode.wiring import build_tls
 from tests.support.archives import WebPeer, make_inbox, make_server_tls, running_web_peer
@@ -43,6 +43,17 @@ def test_a_server_that_heeds_no_offset_does_not_keep_us_for_ever() -> None:
         assert len(peer.requests) < 10
 
 
+def test_a_server_that_has_more_than_it_gives_is_not_taken_to_have_no_more() -> None:
+    datasets = [ds for patient in "ABCDE" for ds in _make(patient)]
+    with running_web_peer(WebPeer(datasets, limit=3)) as peer:
+        archive = WebArchive("web", peer.url)
+        with pytest.raises(ArchiveUnreachable, match="first 3 only"):
+            archive.find_studies(Wish(dates=read_range("20240101-20241231")))
+        assert len(archive.find_studies(Wish("A"))) == 1
+        peer.limit, peer.page = 1000, 2
+        assert len(archive.find_studies(Wish(dates=read_range("20240101-20241231")))) == 5
+
+
 def test_a_study_is_found_by_its_patient_and_no_other(tmp_path: Path) -> None:
     with running_web_peer(WebPeer([*_make("A"), *_make("B")])) as peer:
         archive = WebArchive("web", peer.url)
@@ -55,6 +66,15 @@ def test_a_study_is_found_by_its_patient_and_no_other(tmp_path: Path) -> None:
         assert archive.fetch(series, instances[:2], inbox, whole=False) == 2
         assert archive.fetch(series, instances, inbox, whole=True) == 7
     assert len(list(spool.list_arrivals())) == 7
+
+
+def test_a_probe_asks_for_nobody() -> None:
+    with running_web_peer(WebPeer(_make("A"))) as peer:
+        assert WebArchive("web", peer.url).probe() == "QIDO-RS"
+        peer.status = 403
+        with pytest.raises(ArchiveUnreachable, match="403"):
+            WebArchive("web", peer.url).probe()
+    assert all("StudyInstanceUID=2.25." in asked for asked in peer.requests)
 
 
 @pytest.mark.parametrize("status", [401, 404, 500, 503])
@@ -89,5 +109,5 @@ def test_a_secured_server_is_asked_only_where_its_authority_is_trusted(tmp_path:
         trusting = WebArchive("web", peer.url, build_tls(TlsSettings(ca=authority.own.certificate)))
         assert len(trusting.find_studies(Wish("A"))) == 1
         wary = WebArchive("web", peer.url, build_tls(TlsSettings(ca=stranger.own.certificate)))
-        with pytest.raises(ArchiveUnreachable, match="SSLError"):
+        with pytest.raises(ArchiveUnreachable, match="certificate is not accepted"):
             wary.find_studies(Wish("A"))

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from pydicom import Dataset
 
+from fusionnode.dimse.node import Patience
 from fusionnode.errors import ArchiveUnreachable, RetrievalIncomplete
 from fusionnode.intake.spool import Spool
-from fusionnode.retrieval.association import Patience, Peer
+from fusionnode.retrieval.association import Peer
 from fusionnode.retrieval.dimse import DimseArchive
 from fusionnode.retrieval.findings import FoundSeries
 from fusionnode.retrieval.retrieve import Perseverance, retrieve_series
@@ -32,7 +33,7 @@ def peer(datasets: list[Dataset]) -> Iterator[ArchivePeer]:
 
 def _open(port: int) -> DimseArchive:
     address = Peer("pacs", "ARCHIVE", "127.0.0.1", port, "NODE")
-    return DimseArchive(address, patience=Patience(connection_seconds=5, answer_seconds=5))
+    return DimseArchive(address, patience=Patience(5, 5, 5))
 
 
 def _series(datasets: list[Dataset], instances: int | None = 5) -> FoundSeries:

@@ -95,5 +95,30 @@ def test_a_list_without_a_usable_heading_or_row_is_refused_without_quoting_it(te
     assert "MEIER" not in str(caught.value)
 
 
+def test_what_a_spreadsheet_leaves_behind_is_passed_over_and_rows_keep_their_numbers() -> None:
+    text = '\ufeffsep=;\r\n"PatientID";StudyDate;\r\n"007";;\r\n;;\r\n\r\n"B ""x""";2024-03-05;;;\r\n;;\r\n'
+    assert read_wishes(text, Wish()) == (
+        Wish("007", row=1),
+        Wish('B "x"', dates=read_range("20240305"), row=4),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('PatientID\nA\n"MEIER\nB\n', "line"),
+        ('PatientID\n"MEIER"X\n', "line 2"),
+        ('PatientID\n"MEI\nER"\n', "row 1"),
+        ("PatientID\nMEI\0ER\n", "line|row 1"),
+        ("PatientID\n" + "M" * 200_000 + "\n", "line"),
+        ("PatientID,\nA,MEIER\n", "row 1: has more"),
+    ],
+)
+def test_a_list_that_is_broken_is_told_by_its_line(text: str, told: str) -> None:
+    with pytest.raises(ListInvalid, match=told) as caught:
+        read_wishes(text, Wish())
+    assert "MEI" not in str(caught.value)
+
+
 def test_a_wish_does_not_show_whom_it_is_about() -> None:
     assert "MEIER" not in repr(Wish("MEIER", row=3))

@@ -27,6 +27,7 @@ from tests.support.certificates import Certificate
 FIND = "1.2.840.10008.5.1.4.1.2.2.1"
 MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
 GET = "1.2.840.10008.5.1.4.1.2.2.3"
+ECHO = "1.2.840.10008.1.1"
 
 _LEVELS = {"STUDY": "StudyInstanceUID", "SERIES": "SeriesInstanceUID", "IMAGE": "SOPInstanceUID"}
 
@@ -59,9 +60,11 @@ class ArchivePeer:
         datasets: what it holds.
         find_status: what it ends each query with.
         hidden: returned by no query: optional keys that it ignores.
-        limit: it never lists more answers than this.
+        limit: it never lists more answers than this; silently, unless it ``tells`` by a status.
+        get_status: it ends each C-GET with this instead of bringing anything, unless it is 0000.
         withheld: SOP Instance UIDs that a C-GET leaves out, each as often as it says.
         identifiers: what it was asked.
+        services: SOP classes that it takes beside those of storage.
         tls: how it secures its connections.
     """
 
@@ -69,9 +72,12 @@ class ArchivePeer:
     find_status: int = 0x0000
     hidden: Sequence[str] = ()
     limit: int = 1000
+    tells: bool = False
+    get_status: int = 0x0000
     withheld: dict[str, int] = field(default_factory=dict)
     identifiers: list[Dataset] = field(default_factory=list)
     gets: int = 0
+    services: Sequence[str] = (ECHO, FIND, GET)
     tls: ssl.SSLContext | None = None
     _server: ThreadedAssociationServer | None = None
 
@@ -83,7 +89,7 @@ class ArchivePeer:
 
     def __enter__(self) -> Self:
         entity = AE("ARCHIVE")
-        contexts = [build_context(UID(one)) for one in (FIND, GET)]
+        contexts = [build_context(UID(one)) for one in self.services]
         syntax = self.datasets[0].file_meta.TransferSyntaxUID if self.datasets else "1.2.840.10008.1.2.1"
         for sop_class in sorted({str(ds.SOPClassUID) for ds in self.datasets}):
             context = build_context(UID(sop_class), syntax)
@@ -110,8 +116,11 @@ class ArchivePeer:
     def _answer_find(self, event: evt.Event) -> Iterator[tuple[int, Dataset | None]]:
         asked = event.identifier
         self.identifiers.append(asked)
-        for ds in self._select(asked)[: self.limit]:
+        found = self._select(asked)
+        for ds in found[: self.limit]:
             yield 0xFF00, self._describe(ds, asked)
+        if self.tells and len(found) > self.limit:
+            yield 0xFE00, None
         if self.find_status:
             yield self.find_status, None
 
@@ -119,6 +128,10 @@ class ArchivePeer:
         self.gets += 1
         self.identifiers.append(event.identifier)
         wanted = self._select(event.identifier, level="IMAGE")
+        if self.get_status:
+            yield len(wanted)
+            yield self.get_status, None
+            return
         sent = [ds for ds in wanted if not self._withhold(str(ds.SOPInstanceUID))]
         yield len(sent)
         for ds in sent:
@@ -158,6 +171,7 @@ class WebPeer:
     Attributes:
         datasets: what it holds.
         page: it never gives more answers at once than this.
+        limit: it never gives more answers to a query, and warns where it has more.
         heeds_offset: whether it skips what was given before.
         status: answers everything with this HTTP status instead, unless it is 200.
         garbled: sends something else than DICOM in place of instances.
@@ -166,11 +180,13 @@ class WebPeer:
 
     datasets: Sequence[Dataset]
     page: int = 1000
+    limit: int = 1000
     heeds_offset: bool = True
     status: int = 200
     garbled: bool = False
     requests: list[str] = field(default_factory=list)
     url: str = ""
+    left: int = 0
 
     def answer(self, path: str, query: Mapping[str, Sequence[str]]) -> tuple[str, bytes]:
         """Return content type and body."""
@@ -187,7 +203,8 @@ class WebPeer:
         asked = {name: values for name, values in asked.items() if name in self.datasets[0]}
         found = select(self.datasets, level, wanted | asked)
         offset = int(query.get("offset", ["0"])[0]) if self.heeds_offset else 0
-        page = found[offset : offset + min(self.page, int(query.get("limit", ["1000"])[0]))]
+        self.left = max(0, len(found) - self.limit)
+        page = found[: self.limit][offset : offset + min(self.page, int(query.get("limit", ["1000"])[0]))]
         return "application/dicom+json", json.dumps([self._describe(ds) for ds in page]).encode()
 
     def _describe(self, ds: Dataset) -> dict[str, Any]:
@@ -221,6 +238,10 @@ def running_web_peer(peer: WebPeer, tls: ssl.SSLContext | None = None) -> Iterat
             self.send_response(peer.status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
+            if peer.left:
+                self.send_header(
+                    "Warning", f'299 peer: "There are {peer.left} additional results that can be requested"'
+                )
             self.end_headers()
             self.wfile.write(body)
 

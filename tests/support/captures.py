@@ -21,6 +21,7 @@ from fusionnode.domain.terms import Unit
 from fusionnode.domain.volume import SourceFrame
 from fusionnode.pipeline.schema import Output, OutputGrid, Pipeline, SeriesRule
 from fusionnode.registration.resample import find_cubes
+from fusionnode.volumes.suv import measure_suv
 from tests.support.datasets import Identity, Layout, make_mr_series, make_nm_recon, make_pt_series
 
 MOMENT = datetime(2024, 3, 6, 23, 30, 15, 250000, UTC)
@@ -107,9 +108,12 @@ def with_output(request: CaptureRequest, **changes: object) -> CaptureRequest:
     return replace(request, pipeline=request.pipeline.model_copy(update={"output": output}))
 
 
-def with_uptake(request: CaptureRequest, scale: float = 1e-4, low: float = 0.0) -> CaptureRequest:
+def with_uptake(request: CaptureRequest, scale: float | None = None, low: float = 0.0) -> CaptureRequest:
     """The request of a pipeline that writes the resampled series, with random values from ``low`` to 8 in the window's
-    unit; ``scale`` is what the source's own values were multiplied by."""
+    unit; ``scale`` is what the source's own values were multiplied by: as a rule what SUV asks for, where it is known.
+    """
+    if scale is None:
+        scale = measure_suv(request.moving_headers).factor or 1e-4
     shape = request.prepared.grid.shape
     uptake = np.random.default_rng(11).uniform(low, 8.0, shape).astype(np.float32)
     prepared = replace(request.prepared, uptake=uptake, moving_scale=scale)

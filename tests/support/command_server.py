@@ -28,6 +28,8 @@ class Ended:
 
     Attributes:
         status: negative where a signal ended it.
+        output: what it printed.
+        errors: what it told on stderr, of a command that was given a file for it; else that is in ``output``.
         seconds: of processor time.
         peak_bytes: largest resident set.
         timed_out: it was ended because it took too long.
@@ -35,6 +37,7 @@ class Ended:
 
     status: int
     output: str
+    errors: str
     seconds: float
     peak_bytes: int
     timed_out: bool
@@ -46,15 +49,22 @@ class CommandServer:
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
 
-    def run(self, arguments: Sequence[str], log: Path, limit_seconds: float) -> Ended:
-        """Run ``fusionnode`` with ``arguments`` and return how it ended; what it printed is kept in ``log`` too."""
+    def run(self, arguments: Sequence[str], log: Path, limit_seconds: float, errors: Path | None = None) -> Ended:
+        """Run ``fusionnode`` with ``arguments`` and return how it ended; what it printed is kept in ``log`` too.
+
+        What it tells on stderr is kept in ``errors``, or in ``log`` where there is no such file.
+        """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        order = {"arguments": list(arguments), "log": str(log), "limit_seconds": limit_seconds}
+        files = {"log": str(log), "errors": str(errors or log)}
+        for path in files.values():
+            Path(path).unlink(missing_ok=True)
+        order = {"arguments": list(arguments), "limit_seconds": limit_seconds, **files}
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
         facts = json.loads(self._process.stdout.readline())
-        return Ended(output=log.read_text(errors="replace"), **facts)
+        told = errors.read_text(errors="replace") if errors else ""
+        return Ended(output=log.read_text(errors="replace"), errors=told, **facts)
 
 
 @contextmanager
@@ -62,7 +72,11 @@ def command_server() -> Iterator[CommandServer]:
     """Run a server until the block ends."""
     command = [sys.executable, "-m", "tests.support.command_server"]
     root = Path(__file__).resolve().parents[2]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root) as process:
+    # Wide enough for every table.
+    environment = {**os.environ, "COLUMNS": "200"}
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root, env=environment
+    ) as process:
         yield CommandServer(process)
 
 
@@ -81,6 +95,8 @@ def _warm_up() -> None:
 
     import fusionnode.capture.build
     import fusionnode.cli
+    import fusionnode.fusion.classical
+    import fusionnode.fusion.networks
     import fusionnode.registration.estimate
     import fusionnode.worker.files  # noqa: F401 - imported for the children
 
@@ -101,12 +117,12 @@ def _warm_up() -> None:
     )
 
 
-def _run_forked(arguments: list[str], log: str, limit_seconds: float) -> dict[str, float | bool]:
+def _run_forked(arguments: list[str], log: str, errors: str, limit_seconds: float) -> dict[str, float | bool]:
     begun = time.monotonic()
     child = os.fork()
     if child == 0:
         resource.setrlimit(resource.RLIMIT_CPU, (int(limit_seconds), int(limit_seconds) + 1))
-        _become_command(arguments, log)
+        _become_command(arguments, log, errors)
     waited_too_long = False
     while not (ended := os.wait4(child, os.WNOHANG))[0]:
         if not waited_too_long and time.monotonic() - begun > 10 * limit_seconds:
@@ -122,13 +138,13 @@ def _run_forked(arguments: list[str], log: str, limit_seconds: float) -> dict[st
     }
 
 
-def _become_command(arguments: list[str], log: str) -> None:
+def _become_command(arguments: list[str], log: str, errors: str) -> None:
     """Be the command in the forked child; never returns."""
     from fusionnode.cli import main
 
-    stream = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    for number in (1, 2):
-        os.dup2(stream, number)
+    for number, name in ((1, log), (2, errors)):
+        # Appending, as both may be one file.
+        os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), number)
     sys.argv = ["fusionnode", *arguments]
     status = 0
     try:

@@ -1,5 +1,6 @@
 """A PACS inside the test that takes storage commitment requests and reports on them in every allowed way."""
 
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ class CommittingPeer:
             association that asked.
         silent: take requests and never report.
         report_first: report over the asking association before the request itself is answered.
+        refuse: statuses by SOP Instance UID for those it does not store.
         status: answer to the request.
         lose: SOP Instance UIDs that it says it lost, once each.
         asked: the requests so far.
@@ -31,6 +33,7 @@ class CommittingPeer:
     report_to: int | None = None
     silent: bool = False
     report_first: bool = False
+    refuse: dict[str, int] = field(default_factory=dict)
     status: int = 0x0000
     lose: set[str] = field(default_factory=set)
     stored: list[str] = field(default_factory=list)
@@ -39,9 +42,11 @@ class CommittingPeer:
     port: int = 0
 
     def answer_store(self, event: evt.Event) -> int:
-        """Keep the instance's UID."""
-        self.stored.append(str(event.request.AffectedSOPInstanceUID))
-        return 0x0000
+        """Keep the instance's UID, unless it is to be refused."""
+        uid = str(event.request.AffectedSOPInstanceUID)
+        if uid not in self.refuse:
+            self.stored.append(uid)
+        return self.refuse.get(uid, 0x0000)
 
     def answer_request(self, event: evt.Event) -> tuple[int, None]:
         """Take the request and report in another thread."""
@@ -99,7 +104,7 @@ def running_peer(peer: CommittingPeer) -> Iterator[CommittingPeer]:
         server.shutdown()
 
 
-def send_report(port: int, report: Dataset, *, role: bool = True) -> int:
+def send_report(port: int, report: Dataset, *, role: bool = True, tls: ssl.SSLContext | None = None) -> int:
     """Report over an association of its own, as the SCP of it (PS3.7 section D.3.3.4); return the answer's status.
 
     Without ``role`` it does not say that it is the SCP, as some do.
@@ -107,7 +112,8 @@ def send_report(port: int, report: Dataset, *, role: bool = True) -> int:
     entity = AE("COMMITTER")
     entity.add_requested_context(StorageCommitmentPushModel)
     roles = [build_role(StorageCommitmentPushModel, scu_role=False, scp_role=True)] if role else []
-    assoc = entity.associate("127.0.0.1", port, ext_neg=roles)
+    secured = (tls, "127.0.0.1") if tls else None
+    assoc = entity.associate("127.0.0.1", port, ae_title="FUSIONNODE", ext_neg=roles, tls_args=secured)
     assert assoc.is_established
     kind = 2 if "FailedSOPSequence" in report else 1
     answer, _ = assoc.send_n_event_report(report, kind, StorageCommitmentPushModel, StorageCommitmentPushModelInstance)

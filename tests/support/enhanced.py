@@ -2,11 +2,16 @@
 
 from collections.abc import Sequence
 from copy import deepcopy
+from datetime import datetime, timedelta
 
 from pydicom import Dataset
 from pydicom.uid import EnhancedMRImageStorage, EnhancedPETImageStorage
 
 _GEOMETRY = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing")
+_CLASSIC_PET = (
+    *("Units", "DecayCorrection", "CorrectedImage", "RescaleSlope", "RescaleIntercept", "SeriesType", "NumberOfSlices"),
+    *("ImageIndex", "AcquisitionDate", "AcquisitionTime", "FrameReferenceTime", "ActualFrameDuration", "DecayFactor"),
+)
 _UNITS = {"BQML": ("Bq/ml", "UCUM"), "GML": ("g/ml{SUVbw}", "UCUM"), "CNTS": ("{counts}", "UCUM")}
 
 
@@ -45,13 +50,28 @@ def make_enhanced_pet(classic: Sequence[Dataset]) -> Dataset:
             RealWorldValueIntercept=float(single.RescaleIntercept),
             MeasurementUnitsCodeSequence=wrap(CodeValue=value, CodingSchemeDesignator=scheme, CodeMeaning=value),
         )
-    ds.AttenuationCorrected = ds.DecayCorrected = "YES"
+        _time_pet_frame(frame, single)
+    ds.AttenuationCorrected = ds.DecayCorrected = ds.ScatterCorrected = ds.RandomsCorrected = "YES"
+    ds.DeadTimeCorrected = ds.DetectorNormalizationCorrection = "YES"
+    ds.GantryMotionCorrected = ds.PatientMotionCorrected = ds.CountLossNormalizationCorrected = "NO"
+    ds.NonUniformRadialSamplingCorrected = ds.SensitivityCalibrated = "NO"
     ds.DecayCorrectionDateTime = f"{head.SeriesDate}{head.SeriesTime}"
     (drug,) = ds.RadiopharmaceuticalInformationSequence
     drug.RadiopharmaceuticalStartDateTime = f"{head.SeriesDate}{drug.RadiopharmaceuticalStartTime}"
-    for keyword in ("Units", "DecayCorrection", "CorrectedImage", "RescaleSlope", "RescaleIntercept", "SeriesType"):
+    for keyword in _CLASSIC_PET:
         delattr(ds, keyword)
     return ds
+
+
+def _time_pet_frame(frame: Dataset, single: Dataset) -> None:
+    """What a classic image says of its time and decay, in the words of functional groups."""
+    [content] = frame.FrameContentSequence
+    series = datetime.strptime(f"{single.SeriesDate}{single.SeriesTime[:6]}", "%Y%m%d%H%M%S")  # noqa: DTZ007
+    content.FrameAcquisitionDateTime = f"{single.AcquisitionDate}{single.AcquisitionTime}"
+    reference = series + timedelta(milliseconds=float(single.FrameReferenceTime))
+    content.FrameReferenceDateTime = reference.strftime("%Y%m%d%H%M%S.%f")
+    content.FrameAcquisitionDuration = float(single.ActualFrameDuration)
+    frame.PETFrameCorrectionFactorsSequence = wrap(DecayFactor=float(single.DecayFactor))
 
 
 def _stack_frames(classic: Sequence[Dataset], sop_class_uid: str) -> Dataset:

@@ -16,34 +16,29 @@ from pydicom.uid import UID
 import fusionnode
 from fusionnode.capture.build import build_captures
 from fusionnode.capture.encode import choose_syntax
-from fusionnode.delivery.association import Destination
-from fusionnode.delivery.association import Patience as DeliveryPatience
+from fusionnode.delivery.destination import Destination
 from fusionnode.delivery.offers import Parcel, list_contexts
-from fusionnode.delivery.sender import AssociationSender
+from fusionnode.delivery.sender import REPORT_SECONDS, AssociationSender
 from fusionnode.delivery.stow import StowSender, WebDestination
+from fusionnode.dimse.node import Patience
+from fusionnode.domain.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from fusionnode.errors import FusionNodeError
 from fusionnode.flow.ports import Delivery
-from fusionnode.intake.contexts import (
-    IMPLEMENTATION_CLASS_UID,
-    IMPLEMENTATION_VERSION_NAME,
-    STORAGE_CLASSES,
-    TRANSFER_SYNTAXES,
-    build_contexts,
-)
-from fusionnode.intake.listener import ListenerLimits
-from fusionnode.intake.sockets import PDU_LIMIT_BYTES
+from fusionnode.intake.contexts import STORAGE_CLASSES, TRANSFER_SYNTAXES, build_contexts
+from fusionnode.intake.limits import PDU_LIMIT_BYTES, ListenerLimits
 from fusionnode.intake.statuses import Status
 from fusionnode.pipeline.schema import Compression
-from fusionnode.retrieval.association import Patience as RetrievalPatience
-from fusionnode.retrieval.association import Peer
+from fusionnode.retrieval.association import PATIENCE, Peer
 from fusionnode.retrieval.dicomweb import WebArchive
 from fusionnode.retrieval.dimse import DimseArchive, Method
 from fusionnode.retrieval.findings import FoundInstance, FoundSeries
-from fusionnode.retrieval.keys import list_study_keys, make_instance_keys, make_series_keys
+from fusionnode.retrieval.keys import NOBODY, list_study_keys, make_instance_keys, make_series_keys
 from fusionnode.retrieval.wishes import Wish, read_range
 from fusionnode.settings import (
     ArchiveSettings,
     DestinationSettings,
+    ListenerTlsSettings,
+    PeerSettings,
     Settings,
     TlsSettings,
     WebArchiveSettings,
@@ -61,7 +56,8 @@ from tests.support.written_attributes import KINDS, find_class
 Rows = Iterator[Sequence[str]]
 
 _FIND, _MOVE, _GET = (UID(f"1.2.840.10008.5.1.4.1.2.2.{number}") for number in (1, 2, 3))
-_PLACES = {"2.25.101": "study", "2.25.102": "series", "2.25.103": "instance"}
+_PLACES = {"2.25.101": "study", "2.25.102": "series", "2.25.103": "instance", NOBODY["StudyInstanceUID"]: "nobody"}
+_ASKED = ("Verification", "storage commitment", "query", "C-MOVE", "C-GET", "Verification of an archive")
 _SERIES = FoundSeries("2.25.101", "2.25.102", "MR")
 _PROBED = (0x0000, 0x0001, 0x0110, 0x0117, 0x0122, 0x0124, 0x0210, 0x0211, 0xA700, 0xA900, 0xB000, 0xB006, 0xB007)
 _PROBED += (0xC000, 0xFE00)
@@ -69,24 +65,23 @@ _SAID_WHEN = {
     Status.SUCCESS: "the instance is durable: written, synced, renamed; a C-ECHO or a commitment report likewise",
     Status.PROCESSING_FAILURE: "something unforeseen went wrong; nothing of the instance stays",
     Status.INVALID_ARGUMENT: "N-EVENT-REPORT only: the report names no transaction, or an item of it no instance",
-    Status.NOT_AUTHORISED: "not used: whoever reaches the listener may send",
     Status.RESOURCE_LIMITATION: "N-EVENT-REPORT only: the spool is full",
-    Status.OUT_OF_RESOURCES: "the spool has less room than `spool_reserve_mb`, or its file system is full",
+    Status.OUT_OF_RESOURCES: "the spool has less room than `spool_reserve_mb`, its file system is full, or a quota is reached",
     Status.DATASET_DOES_NOT_MATCH: "the data set is of another SOP class or instance than the request says",
     Status.CANNOT_UNDERSTAND: "a UID of the request is none, or the data set is missing or cannot be read",
 }
+_AGAIN = {False: "not stored: sent again later", True: "not stored: sent `work.max_refusals` times, then given up"}
 _WAITING = {
-    (ListenerLimits, "max_pdu_bytes"): ("listener", "largest PDU asked for", "bytes"),
-    (ListenerLimits, "acse_seconds"): ("listener", "for an association request after the connection", "s"),
-    (ListenerLimits, "network_seconds"): ("listener", "without a byte before an association is aborted", "s"),
-    (ListenerLimits, "require_called_ae"): ("listener", "callers must use this node's AE title", ""),
-    (ListenerLimits, "calling_ae_titles"): ("listener", "AE titles that may call; empty: any", ""),
-    (DeliveryPatience, "connection_seconds"): ("delivery", "for a connection, and for an association answer", "s"),
-    (DeliveryPatience, "answer_seconds"): ("delivery", "for one DIMSE answer, or one HTTP answer", "s"),
-    (DeliveryPatience, "network_seconds"): ("delivery", "without a byte", "s"),
-    (DeliveryPatience, "report_seconds"): ("delivery", "for a commitment report over the asking association", "s"),
-    (RetrievalPatience, "connection_seconds"): ("retrieval", "for a connection, and for an association answer", "s"),
-    (RetrievalPatience, "answer_seconds"): ("retrieval", "for the next DIMSE message or byte", "s"),
+    (ListenerLimits, "max_associations"): ("associations at a time (`max_associations`)", ""),
+    (ListenerLimits, "max_half_open"): ("connections without an association request at a time", ""),
+    (ListenerLimits, "max_half_open_per_address"): ("... of one address", ""),
+    (ListenerLimits, "max_pdu_bytes"): ("largest PDU asked for", "bytes"),
+    (ListenerLimits, "acse_seconds"): ("for a TLS handshake, and for a whole association request", "s"),
+    (ListenerLimits, "network_seconds"): ("without a byte, and for one whole PDU", "s"),
+    (ListenerLimits, "least_bytes_per_second"): ("least of a message that has begun, in any 90 s", "bytes/s"),
+    (Patience, "connection_seconds"): ("for a connection, and for an association answer", "s"),
+    (Patience, "answer_seconds"): ("for one DIMSE answer, or one HTTP answer", "s"),
+    (Patience, "network_seconds"): ("without a byte", "s"),
 }
 
 
@@ -114,7 +109,7 @@ def _list_identities() -> Rows:
     meta = _make_fused().file_meta
     yield (
         "file meta information of what is made",
-        f"`{meta.ImplementationClassUID}`, another for each version",
+        f"`{meta.ImplementationClassUID}`",
         f"`{meta.ImplementationVersionName}`",
     )
 
@@ -143,10 +138,11 @@ def _list_statuses() -> Rows:
 def _list_waits() -> Rows:
     yield "who", "what", "value"
     yield "listener", "largest PDU taken at all", f"{PDU_LIMIT_BYTES} bytes"
-    for kind in (ListenerLimits, DeliveryPatience, RetrievalPatience):
-        for one in fields(kind):
-            who, what, unit = _WAITING[kind, one.name]
-            yield who, what, f"{_spell_value(one.default)} {unit}".strip()
+    for who, limits in {"listener": ListenerLimits(), "delivery": Patience(), "retrieval": PATIENCE}.items():
+        for one in fields(limits):
+            what, unit = _WAITING[type(limits), one.name]
+            yield who, what, f"{_spell_value(getattr(limits, one.name))} {unit}".strip()
+    yield "delivery", "for a commitment report over the asking association", f"{_spell_value(REPORT_SECONDS)} s"
 
 
 def _list_sent_contexts() -> Rows:
@@ -175,9 +171,9 @@ def _list_answers() -> Rows:
             Delivery("job", "pacs", str(ds.SOPClassUID), str(ds.SOPInstanceUID), path.name)
             for ds, path in zip(datasets, paths, strict=True)
         ]
-        sender = AssociationSender(Path(folder), {"pacs": Destination("pacs", "TESTPACS", "127.0.0.1", peer.port)}, "X")
+        sender = AssociationSender(Path(folder), {"pacs": Destination("pacs", "TESTPACS", "127.0.0.1", peer.port, "X")})
         for outcome in sender.send("pacs", owed):
-            yield outcome.status, "stored" if outcome.stored else "not stored: sent again later"
+            yield outcome.status, "stored" if outcome.stored else _AGAIN[outcome.final]
 
 
 def _list_asked_contexts() -> Rows:
@@ -233,15 +229,17 @@ def _list_web_requests() -> Rows:
 
 def _list_settings() -> Rows:
     yield "setting", "default"
-    named = ("ae_title", "host", "port", "max_associations", "spool_reserve_mb", "time_zone")
+    named = ("ae_title", "host", "port", "max_associations", "require_called_ae", "spool_reserve_mb", "time_zone")
     for key in named:
         yield f"`{key}`", _spell_value(Settings.model_fields[key].default)
     tables: dict[str, type[BaseModel]] = {
+        "`peers.NAME.{}`": PeerSettings,
+        "`tls.{}` of the listener": ListenerTlsSettings,
         "`destinations.NAME.{}` of C-STORE": DestinationSettings,
         "`destinations.NAME.{}` of STOW-RS": WebDestinationSettings,
         "`archives.NAME.{}` of C-FIND": ArchiveSettings,
         "`archives.NAME.{}` of QIDO-RS": WebArchiveSettings,
-        "`tls.{}` of any of them": TlsSettings,
+        "`tls.{}` of a destination or an archive": TlsSettings,
         "`work.{}`": WorkSettings,
     }
     for table, model in tables.items():
@@ -254,6 +252,8 @@ def _list_tls() -> Rows:
     yield "what", "value"
     context = build_tls(TlsSettings())
     yield "lowest version", context.minimum_version.name.replace("_", ".").replace("TLSv", "TLS ")
+    suites = sorted(one["name"] for one in context.get_ciphers() if one["protocol"] != "TLSv1.3")
+    yield "suites of TLS 1.2", ", ".join(f"`{suite}`" for suite in suites)
     yield "peer's certificate", "required and verified" if context.verify_mode is ssl.CERT_REQUIRED else "not verified"
     yield "host name in it", "checked, unless `check_host` is false" if context.check_hostname else "not checked"
 
@@ -279,8 +279,8 @@ def _list_created() -> dict[str, Dataset]:
 def _scu_proposals() -> dict[str, Proposal]:
     """What the node proposes as it asks for each service."""
     with noting_associations() as (port, noted):
-        peers = {"pacs": Destination("pacs", "PACS", "127.0.0.1", port, commits=True)}
-        sender = AssociationSender(Path(), peers, Settings().ae_title)
+        peers = {"pacs": Destination("pacs", "PACS", "127.0.0.1", port, Settings().ae_title, commits=True)}
+        sender = AssociationSender(Path(), peers)
         get, move = (_make_archive(port, method) for method in Method)
         inbox: Any = None
         for ask in (
@@ -289,10 +289,11 @@ def _scu_proposals() -> dict[str, Proposal]:
             lambda: get.find_studies(Wish()),
             lambda: move.fetch(_SERIES, [], inbox, whole=True),
             lambda: get.fetch(_SERIES, [], inbox, whole=True),
+            get.probe,
         ):
             with suppress(FusionNodeError):
                 ask()
-    return dict(zip(("Verification", "storage commitment", "query", "C-MOVE", "C-GET"), noted, strict=True))
+    return dict(zip(_ASKED, noted, strict=True))
 
 
 @cache
@@ -329,7 +330,8 @@ def _note_web_requests() -> list[tuple[str, WebRequest]]:
             "WADO-RS, a series": lambda: archive.fetch(_SERIES, [], inbox, whole=True),
             "WADO-RS, an instance": lambda: archive.fetch(_SERIES, [instance], inbox, whole=False),
             "STOW-RS": lambda: list(sender.send("web", [owed])),
-            "`fusionnode doctor`": lambda: sender.echo("web"),
+            "`fusionnode doctor`, a destination": lambda: sender.echo("web"),
+            "`fusionnode doctor`, an archive": archive.probe,
         }
         for ask in asked.values():
             with suppress(FusionNodeError):

@@ -88,9 +88,11 @@ def queue_job(node: Node, folder: Path, now: datetime = MOMENT) -> Job:
     raise AssertionError("no job came of the pair")
 
 
-def publish_objects(node: Node, datasets: Sequence[Dataset], destinations: Sequence[str] = ("pacs",)) -> Job:
+def publish_objects(
+    node: Node, datasets: Sequence[Dataset], destinations: Sequence[str] = ("pacs",), job: Job | None = None
+) -> Job:
     """Put a job into the ledger that has got as far as FUSED with ``datasets`` as its outputs; nothing is computed."""
-    made = make_job()
+    made = job or make_job()
     node.ledger.add_job(made)
     for step in (Step.PREPARE, Step.FUSE):
         claimed = node.ledger.claim_job(step, MOMENT, 30, "nobody", made.id)

@@ -9,8 +9,8 @@ from pydicom.charset import python_encoding
 from pydicom.datadict import dictionary_description, tag_for_keyword
 
 from fusionnode.capture.inherit import inherit_character_set
-from tests.support.standard import list_modules, list_required, load_standard
-from tests.support.written_attributes import KINDS, Presence, Written, find_class, measure
+from tests.support.standard import list_modules, load_standard
+from tests.support.written_attributes import KINDS, Written, find_class, measure
 
 _BEYOND = "beyond the IOD"
 _WORDS = {"sc": "SC", "pet": "PET", "nm": "NM", "icc": "ICC", "sop": "SOP", "voi": "VOI", "lut": "LUT", "tomo": "TOMO"}
@@ -44,17 +44,6 @@ def _list_own(kind: str) -> Iterator[Sequence[str]]:
     yield _HEADING
     common = _find_common()
     yield from _render([one for one in measure(kind) if one not in common], partial(_find_module, kind), kind)
-
-
-def _list_gaps() -> Iterator[Sequence[str]]:
-    """What mandatory modules require and a source that lacks it leaves out."""
-    yield "object", "attribute", "module", "type", "written"
-    for kind in KINDS:
-        written = {one.path: one.presence for one in measure(kind)}
-        for module, keyword, needed in list_required(find_class(kind)):
-            presence = written.get((keyword,), Presence.ANAP)
-            if presence is Presence.ANAP or (needed == "1" and presence is not Presence.ALWAYS):
-                yield kind, dictionary_description(keyword), _spell(module), needed, presence
 
 
 def _list_character_sets() -> Iterator[Sequence[str]]:
@@ -134,7 +123,6 @@ OBJECT_TABLES: dict[str, Callable[[], Iterator[Sequence[str]]]] = {
     "objects": _list_objects,
     "every object": _list_common,
     **{kind: partial(_list_own, kind) for kind in KINDS},
-    "required and not always written": _list_gaps,
     "beyond the IOD": _list_beyond,
     "character sets": _list_character_sets,
 }

@@ -12,7 +12,7 @@ from pathlib import Path
 from pydicom.filereader import read_file_meta_info
 from pynetdicom.dsutils import split_dataset
 
-from fusionnode.delivery.association import Destination
+from fusionnode.delivery.destination import Destination
 from fusionnode.delivery.sender import AssociationSender
 from fusionnode.domain.job import Job, JobState
 from fusionnode.domain.pair import Rejection
@@ -58,8 +58,8 @@ def send_files(port: int, paths: Sequence[Path], called: str = "FUSIONNODE") -> 
 
 
 def _send(port: int, uids: dict[Path, str], called: str) -> dict[Path, str]:
-    destination = Destination("node", called, "127.0.0.1", port)
-    sender = AssociationSender(Path("/"), {"node": destination}, "SCANNER")
+    destination = Destination("node", called, "127.0.0.1", port, "SCANNER")
+    sender = AssociationSender(Path("/"), {"node": destination})
     deliveries = [
         Delivery("test", "node", str(read_file_meta_info(path).MediaStorageSOPClassUID), uid, str(path.absolute()))
         for path, uid in uids.items()

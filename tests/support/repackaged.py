@@ -24,9 +24,9 @@ class Patient:
     moving: tuple[Dataset, ...] = ()
 
 
-def make_patient(number: int, *, lonely: bool = False) -> Patient:
+def make_patient(number: int, *, lonely: bool = False, slices: int = 10) -> Patient:
     """Return a patient with a tiny MRI and PET in one frame of reference; ``lonely`` without the PET."""
-    patient_id, layout = f"BATCH-{number}", Layout(slices=10, rows=24, columns=20)
+    patient_id, layout = f"BATCH-{number}", Layout(slices=slices, rows=24, columns=20)
     frame = derive_uid("frame", patient_id)
     identity = Identity(patient_id=patient_id, frame_of_reference_uid=frame)
     fixed = make_mr_series(layout, identity)

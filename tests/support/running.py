@@ -91,8 +91,8 @@ def await_port(port: int) -> None:
     await_value(is_open, seconds=180)
 
 
-def await_value(ask: Callable[[], Value], seconds: float = 60, pause: float = 0.1) -> Value:
-    """Call ``ask`` until its answer is true and return it.
+def await_value(ask: Callable[[], Value], seconds: float = 180, pause: float = 0.1) -> Value:
+    """Call ``ask`` until its answer is true and return it. The time is for a starved machine: only a hang takes it.
 
     Raises:
         AssertionError: it never was.

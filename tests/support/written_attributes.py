@@ -108,6 +108,7 @@ _GEOMETRY = {
 }
 """What a series cannot be fused without, or what says where its voxels lie: kept as it is, also when all else goes."""
 
+_WITHOUT_WHICH_NO_PET = {"Units", "SeriesDate", "SeriesTime", "DecayCorrection", "DecayFactor", "FrameReferenceTime"}
 _DRESSED_MODULES = (
     *("patient", "general-study", "patient-study", "general-series", "general-equipment", "frame-of-reference"),
     *("general-acquisition", "general-image", "sop-common", "pet-series", "pet-isotope", "pet-image", "nm-image"),
@@ -254,9 +255,10 @@ def _invent(keyword: str, role: int, other: bool) -> Any:
 
 
 def _strip(ds: Dataset) -> None:
-    """Leave what nothing can be fused without."""
+    """Leave what nothing can be fused without, and of PET what no resampled series can be written without."""
+    kept = {*_GEOMETRY, *(_WITHOUT_WHICH_NO_PET if ds.Modality == "PT" else ())}
     for element in list(ds):
-        if element.keyword not in {*_GEOMETRY, "Units"}:
+        if element.keyword not in kept:
             del ds[element.tag]
     ds.SpecificCharacterSet = None
 

@@ -65,7 +65,6 @@ def site(tmp_path: Path) -> Iterator[Site]:
         yield Site(pacs, path, port)
 
 
-@pytest.mark.timeout(180)
 def test_every_way_of_asking_and_fetching_brings_the_same_bytes(site: Site, tmp_path: Path) -> None:
     patients = [make_patient(1), make_patient(2), make_patient(3, lonely=True)]
     upload(site.orthanc, patients)
@@ -91,7 +90,6 @@ def test_every_way_of_asking_and_fetching_brings_the_same_bytes(site: Site, tmp_
     assert brought["get"] == brought["move"] == brought["web"]
 
 
-@pytest.mark.timeout(240)
 def test_a_killed_batch_is_gone_on_with_and_no_pair_is_fused_twice(site: Site, tmp_path: Path) -> None:
     patients = [make_patient(number) for number in range(4)]
     upload(site.orthanc, [*patients, make_patient(8, lonely=True)])
@@ -118,7 +116,6 @@ def test_a_killed_batch_is_gone_on_with_and_no_pair_is_fused_twice(site: Site, t
     assert _list_finished(out) == before, "what was done was done again"
 
 
-@pytest.mark.timeout(180)
 def test_what_was_fused_before_is_passed_over_superseded_or_added_to(site: Site, tmp_path: Path) -> None:
     patient = make_patient(1)
     upload(site.orthanc, [patient])

@@ -5,13 +5,13 @@ Whatever it is: nothing crashes, stands still for a minute, takes 2 GB of memory
 
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.support.command_server import CommandServer, command_server
+from tests.support.command_server import CommandServer
 from tests.support.every_input import (
     Item,
     describe_patient_change,
@@ -24,14 +24,8 @@ from tests.support.every_input import (
 )
 from tests.support.verdicts import EDGE_CASES, PUBLIC_DATA, REPOSITORY, Expectation, Verdict, load_expectations
 
-IMPATIENT = "idle_seconds = 0.5\nslow_seconds = 1.5\ngap_seconds = 2\nsweep_seconds = 0.2"
+IMPATIENT = "idle_seconds = 1\nslow_seconds = 2.5\ngap_seconds = 3\nsweep_seconds = 0.3"
 PATIENT = "idle_seconds = 1\nslow_seconds = 4\ngap_seconds = 5\nsweep_seconds = 0.3"
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[CommandServer]:
-    with command_server() as running:
-        yield running
 
 
 def _make_cases(folder: Path, expectations: Sequence[Expectation]) -> list[Item]:
@@ -71,19 +65,18 @@ def _compare_output(item: Item, found: Verdict, out: Path) -> str:
 
 
 @pytest.mark.system
-@pytest.mark.timeout(240)
-def test_the_most_telling_edge_cases(server: CommandServer, tmp_path: Path) -> None:
+def test_the_most_telling_edge_cases(commands: CommandServer, tmp_path: Path) -> None:
     items = _make_cases(tmp_path / "cases", [one for one in load_expectations(EDGE_CASES) if one.quick])
-    mismatches = _list_mismatches(server, tmp_path, items, IMPATIENT)
+    mismatches = _list_mismatches(commands, tmp_path, items, IMPATIENT)
     assert not mismatches, "\n".join(mismatches)
 
 
 @pytest.mark.system
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_every_edge_case(server: CommandServer, tmp_path: Path) -> None:
+def test_every_edge_case(commands: CommandServer, tmp_path: Path) -> None:
     items = _make_cases(tmp_path / "cases", load_expectations(EDGE_CASES))
-    mismatches = _list_mismatches(server, tmp_path, items, PATIENT)
+    mismatches = _list_mismatches(commands, tmp_path, items, PATIENT)
     assert not mismatches, "\n".join(mismatches)
 
 
@@ -91,11 +84,11 @@ def test_every_edge_case(server: CommandServer, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.real_data
 @pytest.mark.timeout(7200)
-def test_every_file_of_the_public_data(server: CommandServer, tmp_path: Path, real_data: Path) -> None:
+def test_every_file_of_the_public_data(commands: CommandServer, tmp_path: Path, real_data: Path) -> None:
     items, forgotten = list_public_data(real_data, tmp_path / "single", load_expectations(PUBLIC_DATA))
     assert forgotten == [], "no verdict is expected of these"
     mismatches = []
     for name, group in group_by_node(items).items():
         (tmp_path / name).mkdir()
-        mismatches += _list_mismatches(server, tmp_path / name, group, PATIENT)
+        mismatches += _list_mismatches(commands, tmp_path / name, group, PATIENT)
     assert not mismatches, "\n".join(mismatches)

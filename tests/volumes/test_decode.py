@@ -1,5 +1,6 @@
 import struct
 import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -40,11 +41,19 @@ from tests.support.compressed import (
 )
 from tests.support.datasets import make_mr_series, make_nm_recon, make_phantom, make_pt_series
 
+_DECODER = FrameDecoder()
+"""One for all that end no process, as one serves all frames of a volume; to start one costs more than to decode."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _end_decoder() -> Iterator[None]:
+    with _DECODER:
+        yield
+
 
 def _decode(ds: Dataset) -> np.ndarray[tuple[int, ...], np.dtype[np.integer]]:
     check_pixels(ds)
-    with FrameDecoder() as decoder:
-        return decoder.decode(ds, None)
+    return _DECODER.decode(ds, None)
 
 
 def test_stored_values_come_out_as_they_went_in() -> None:

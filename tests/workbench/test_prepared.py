@@ -11,7 +11,7 @@ import pytest
 from fusionnode.domain.images import PreparedPair
 from fusionnode.domain.job import Job, JobState
 from fusionnode.domain.series import SeriesKey
-from fusionnode.errors import SpoolFileMissing, SpoolUnreadable
+from fusionnode.errors import SpoolFileMissing, SpoolFull
 from fusionnode.workbench.prepared import PreparedFolder
 from tests.support.pairs import make_prepared_pair
 
@@ -100,6 +100,6 @@ def test_save_prepared_on_a_disk_that_is_full_waits_and_leaves_nothing(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("fusionnode.workbench.prepared.os.fsync", fail)
-    with pytest.raises(SpoolUnreadable, match="No space"):
+    with pytest.raises(SpoolFull, match="No space"):
         PreparedFolder(tmp_path).save_prepared(JOB, make_prepared_pair())
     assert list((tmp_path / "prepared").iterdir()) == []

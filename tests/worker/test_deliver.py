@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from pydicom import Dataset
+from pynetdicom import evt
 
 from fusionnode.domain.job import Job, JobState
 from fusionnode.domain.terms import Step
@@ -35,14 +36,17 @@ def objects() -> list[Dataset]:
     return make_mr_series(Layout(slices=4, rows=8, columns=8))
 
 
-def _open(folder: Path, **ports: int) -> Node:
+def _open(folder: Path, **facts: int) -> Node:
+    """Open a node with one destination for each port by its name; other facts are of `WorkSettings`."""
+    work = WORK.model_copy(update={name: fact for name, fact in facts.items() if name in WorkSettings.model_fields})
     destinations = {
         name: DestinationSettings(ae_title="TESTPACS", host="127.0.0.1", port=port, commitment=name == "committer")
-        for name, port in ports.items()
+        for name, port in facts.items()
+        if name not in WorkSettings.model_fields
     }
     # The pipelines that come along name "pacs"; what this job owes to whom is told by its deliveries.
     spare = {"pacs": DestinationSettings(ae_title="SPARE", host="127.0.0.1", port=1)}
-    return open_test_node(folder, destinations=spare | destinations, work=WORK)
+    return open_test_node(folder, destinations=spare | destinations, work=work)
 
 
 def _run(node: Node, clock: Clock, step: Step = Step.SEND) -> Job | None:
@@ -95,6 +99,76 @@ def test_one_instance_refused_costs_one_instance_and_only_that_is_sent_again(
     assert stored is not None
     assert stored.state is JobState.STORED
     assert peer.uids == [*(ds.SOPInstanceUID for ds in objects if ds.SOPInstanceUID != refused), refused]
+
+
+@pytest.mark.parametrize("status", [0xA900, 0xC123, 0x0122])
+def test_an_instance_refused_for_good_is_given_up_after_a_few_tries_and_the_rest_counts_as_stored(
+    tmp_path: Path, objects: list[Dataset], status: int
+) -> None:
+    clock, refused = Clock(), str(objects[2].SOPInstanceUID)
+    answers = {refused: status}
+    asked: list[evt.Event] = []
+    with StoragePeer(answers=answers, on_store=asked.append) as peer:
+        node = _open(tmp_path, viewer=peer.port, max_send_attempts=1000, max_refusals=3)
+        job = publish_objects(node, objects, ["viewer"])
+        for _ in range(6):
+            sent = _run(node, clock)
+            clock.advance(60)
+        failed = node.ledger.find_job(job.id)
+        assert sent is None, "it has ended"
+        assert (failed.state, failed.error) == (JobState.FAILED, "DeliveryRefused")
+        assert f"refuses 1 of 4 instances for good ({status:04X}); 3 are stored" in failed.reason
+        assert len(asked) == 4 + 2, "the refused one three times, the others once"
+        [account] = node.ledger.list_consignments(job.id)
+        assert (account.stored, account.refused, account.dead) == (3, 1, True)
+        answers.clear()
+        node.ledger.resend_job(job.id, clock())
+        mended = _run(node, clock)
+    assert mended is not None
+    assert mended.state is JobState.STORED
+    assert len(peer.uids) == 4
+
+
+def test_want_of_room_is_waited_for_while_an_instance_beside_it_is_given_up(
+    tmp_path: Path, objects: list[Dataset]
+) -> None:
+    clock, hopeless, roomless = Clock(), str(objects[0].SOPInstanceUID), str(objects[1].SOPInstanceUID)
+    answers = {hopeless: 0xA900, roomless: 0xA700}
+    with StoragePeer(answers=answers) as peer:
+        node = _open(tmp_path, viewer=peer.port, max_send_attempts=1000, max_refusals=3)
+        job = publish_objects(node, objects, ["viewer"])
+        for _ in range(6):
+            sent = _run(node, clock)
+            clock.advance(60)
+            assert sent is not None
+            assert sent.state is JobState.FUSED
+        [account] = node.ledger.list_consignments(job.id)
+        assert (account.stored, account.refused, account.dead) == (2, 1, False)
+        answers.clear()
+        failed = _run(node, clock)
+    assert failed is not None
+    assert (failed.state, failed.error) == (JobState.FAILED, "DeliveryRefused")
+    assert len(peer.uids) == 3
+
+
+def test_what_a_committing_destination_did_take_is_committed_before_the_job_fails(
+    tmp_path: Path, objects: list[Dataset]
+) -> None:
+    clock = Clock()
+    with running_peer(CommittingPeer(refuse={str(objects[0].SOPInstanceUID): 0xC000})) as peer:
+        node = _open(tmp_path, committer=peer.port, max_refusals=1)
+        job = publish_objects(node, objects, ["committer"])
+        waiting = _run(node, clock)
+        assert waiting is not None
+        assert waiting.state is JobState.FUSED, "the report is waited for"
+        await_value(lambda: len(peer.answers) == len(peer.asked) == 1)
+        assert enter_reports(node, clock()) == 1
+        failed = _run(node, clock)
+    assert failed is not None
+    assert (failed.state, failed.error) == (JobState.FAILED, "DeliveryRefused")
+    [account] = node.ledger.list_consignments(job.id)
+    assert (account.stored, account.committed, account.refused) == (3, 3, 1)
+    assert sorted(peer.stored) == sorted(ds.SOPInstanceUID for ds in objects[1:])
 
 
 def test_what_was_given_up_is_sent_by_one_command(tmp_path: Path, objects: list[Dataset]) -> None:
@@ -204,8 +278,8 @@ def test_what_a_worker_says_that_lost_its_lease_is_dropped(tmp_path: Path, objec
         record = node.ledger.record_outcome
         taken: list[Job | None] = []
 
-        def overtake(*arguments: Any) -> None:
-            record(*arguments)
+        def overtake(*arguments: Any, **options: Any) -> None:
+            record(*arguments, **options)
             if not taken:
                 clock.advance(31)
                 node.ledger.release_expired(clock())
@@ -233,8 +307,8 @@ def test_a_worker_that_hears_that_its_lease_is_lost_stops_sending(tmp_path: Path
         assert claimed is not None
         record = node.ledger.record_outcome
 
-        def overtake(*arguments: Any) -> None:
-            record(*arguments)
+        def overtake(*arguments: Any, **options: Any) -> None:
+            record(*arguments, **options)
             node.ledger.release_expired(clock() + timedelta(days=1))
             await_value(lambda: heartbeat._lost, pause=0.01)
 

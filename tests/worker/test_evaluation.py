@@ -155,7 +155,7 @@ def test_known_fusers_come_near_the_figures_known_of_them(real_data: Path, cases
     """Only near, for the slices differ; a factor, another base or another scale would show."""
     names = list_pairs(real_data / "harvard", (cases,) if "/" in cases else ())
     chosen = [name for name in names if name.collection == cases.partition("/")[0]]
-    pairs = list(map(read_pair, chosen[:: len(chosen) // 20]))
+    pairs = list(map(read_pair, chosen[:: len(chosen) // 10]))
     [known] = [one for one in choose_fusers([]) if one.card.name == fuser]
     figures = [fuse_pair_of_pictures(pair, None, known).score.figures for pair in pairs]
     means = [np.mean([one[figure] for one in figures]) for figure in (*CLASSIC, "SD_u8")]

@@ -1,5 +1,6 @@
 """The embedded node: C-STORE in, fused series out, all in one process."""
 
+import threading
 from pathlib import Path
 
 from fusionnode.capture.identity import FusedIdentity
@@ -9,6 +10,7 @@ from fusionnode.worker.inline import EmbeddedNode
 from fusionnode.worker.jobs import list_job_facts
 from tests.support.commitments import CommittingPeer, running_peer
 from tests.support.datasets import Identity, Layout, make_mr_series
+from tests.support.ledgers import make_job
 from tests.support.nodes import FRAME, make_pair, open_test_node, publish_objects, send_series, storage_pacs
 from tests.support.pacs import StoragePeer
 from tests.support.running import await_value
@@ -73,3 +75,31 @@ def test_a_job_for_two_destinations_is_committed_by_the_one_that_commits_and_sto
     [fact] = list_job_facts(node.settings)
     told = {one["name"]: (one["stored"], one["owed"], one["committed"]) for one in fact["destinations"]}
     assert told == {"archive": (3, 3, 3), "viewer": (3, 3, 0)}
+
+
+def test_a_destination_that_keeps_a_job_waiting_does_not_hold_up_the_jobs_for_others(tmp_path: Path) -> None:
+    objects = make_mr_series(Layout(slices=2, rows=8, columns=8))
+    arrived, released = threading.Event(), threading.Event()
+
+    def dawdle(_: object) -> None:
+        arrived.set()
+        released.wait(60)
+
+    with StoragePeer(on_store=dawdle) as slow, StoragePeer() as quick:
+        spare = DestinationSettings(ae_title="SPARE", host="127.0.0.1", port=1)
+        ports = {"pacs": 1, "slow": slow.port, "quick": quick.port}
+        destinations = {name: spare.model_copy(update={"port": port}) for name, port in ports.items()}
+        node = open_test_node(tmp_path, destinations=destinations)
+        waiting = publish_objects(node, objects, ["slow"], make_job(name="a"))
+        served = publish_objects(node, objects, ["quick"], make_job(name="b", minute=1))
+        embedded = EmbeddedNode(node)
+        embedded.start()
+        try:
+            assert arrived.wait(40)
+            await_value(lambda: node.ledger.find_job(served.id).state is JobState.STORED, seconds=40)
+            assert node.ledger.find_job(waiting.id).state is JobState.SENDING
+            released.set()
+            await_value(lambda: node.ledger.find_job(waiting.id).state is JobState.STORED, seconds=40)
+        finally:
+            released.set()
+            embedded.stop()

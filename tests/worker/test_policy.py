@@ -14,17 +14,22 @@ from fusionnode.domain.series import SeriesKey
 from fusionnode.domain.terms import Step
 from fusionnode.errors import (
     DeliveryIncomplete,
+    DeliveryRefused,
     DeliveryUncommitted,
     DestinationUnreachable,
+    LedgerUnavailable,
     PipelineInvalid,
     Refused,
     RegistrationImplausible,
     SettingsInvalid,
+    SpoolFull,
     Unavailable,
 )
+from fusionnode.flow.ports import Delivery, DeliveryOutcome
 from fusionnode.settings import WorkSettings
 from fusionnode.worker.policy import (
     ConsignmentVerdict,
+    is_given_up,
     judge_consignment,
     judge_error,
     max_attempts,
@@ -53,6 +58,17 @@ def test_a_world_that_is_not_ready_is_waited_for_and_then_given_up(error: Except
     last = judge_error(error, _job(SETTINGS.max_attempts - 1), Step.FUSE, NOW, SETTINGS)
     assert last.event is JobEvent.FAILED
     assert not last.defect
+
+
+@pytest.mark.parametrize("error", [SpoolFull("full"), LedgerUnavailable("away")])
+@pytest.mark.parametrize("step", Step)
+def test_a_full_disk_and_a_database_that_is_away_are_waited_for_whatever_the_attempts(
+    error: Exception, step: Step
+) -> None:
+    verdict = judge_error(error, _job(10_000), step, NOW, SETTINGS)
+    assert verdict.event is JobEvent.POSTPONED
+    assert verdict.not_before is not None
+    assert verdict.not_before > NOW
 
 
 def test_sending_is_more_patient_than_computing() -> None:
@@ -96,7 +112,20 @@ def test_a_destination_is_waited_for_and_given_up_after_its_own_count(error: Exc
 
 @pytest.mark.parametrize(
     ("error", "defect"),
-    [(SettingsInvalid("gone"), False), (DeliveryUncommitted("silent"), False), (ZeroDivisionError(), True)],
+    [
+        (SettingsInvalid("gone"), False),
+        (DeliveryUncommitted("silent"), False),
+        (DeliveryRefused("A900"), False),
+        (ZeroDivisionError(), True),
+    ],
 )
 def test_what_waiting_does_not_mend_ends_the_consignment_at_once(error: Exception, defect: bool) -> None:
     assert judge_consignment(error, CONSIGNMENT, NOW, SETTINGS) == ConsignmentVerdict(dead=True, defect=defect)
+
+
+@given(refusals=st.integers(0, 100), limit=st.integers(1, 20), final=st.booleans())
+def test_an_instance_is_given_up_at_its_last_final_refusal_and_never_for_any_other(
+    refusals: int, limit: int, final: bool
+) -> None:
+    outcome = DeliveryOutcome(Delivery("j", "pacs", "1.2", "1.3", "f", refusals=refusals), False, "A900", final)
+    assert is_given_up(outcome, WorkSettings(max_refusals=limit)) == (final and refusals >= limit - 1)

@@ -1,5 +1,6 @@
 """The steps of a job on a real ledger, a real spool and a real storage SCP."""
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,6 +69,18 @@ def test_warming_up_survives_whatever_a_device_may_say(tmp_path: Path, monkeypat
 
     monkeypatch.setattr("fusionnode.worker.steps.warm_up", fail)
     _runner(open_test_node(tmp_path), Clock()).warm_up()
+
+
+def test_a_job_is_not_done_by_what_its_pipeline_has_become(tmp_path: Path) -> None:
+    node = open_test_node(tmp_path)
+    job = queue_job(node, tmp_path)
+    pipeline = node.pipelines[job.pipeline]
+    output = pipeline.output.model_copy(update={"colour_bar": True})
+    changed = replace(node, pipelines={job.pipeline: pipeline.model_copy(update={"output": output})})
+    ended = _runner(changed, Clock()).run_step(Step.PREPARE, job.id)
+    assert ended is not None
+    assert (ended.state, ended.error) == (JobState.FAILED, "PipelineInvalid")
+    assert f"{job.pipeline}@{job.pipeline_version}" in ended.reason
 
 
 def test_a_step_with_nothing_to_claim_does_nothing(tmp_path: Path) -> None:
@@ -174,6 +187,31 @@ def test_a_worker_whose_lease_was_taken_over_keeps_nothing(tmp_path: Path, monke
     ended = slow.run_step(Step.PREPARE, job.id)
     assert ended is not None
     assert (ended.state, ended.fence) == (JobState.PREPARED, 2)
+
+
+@pytest.mark.parametrize(("tries", "state"), [(1, JobState.QUEUED), (3, JobState.FAILED)])
+def test_a_step_that_hangs_is_ended_with_its_process_and_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tries: int, state: JobState
+) -> None:
+    clock = Clock()
+    node = open_test_node(tmp_path)
+    work = node.settings.work.model_copy(update={"step_seconds": 0.1})
+    node = replace(node, settings=node.settings.model_copy(update={"work": work}))
+    job = queue_job(node, tmp_path)
+    ended = threading.Event()
+
+    def hang(*_: object) -> None:
+        assert ended.wait(30)
+
+    monkeypatch.setattr("fusionnode.worker.steps.prepare_pair", hang)
+    for _ in range(tries):
+        ended.clear()
+        clock.advance(600)
+        left = StepRunner(node, "worker", clock, ended.set).run_step(Step.PREPARE, job.id)
+        assert left is not None
+    assert (left.state, left.error) == (state, "StepOverdue")
+    assert "0.1 s" in left.reason
+    assert not list((tmp_path / "spool" / "prepared").glob("*.npz"))
 
 
 def test_a_step_that_kills_its_worker_again_and_again_fails_at_last(tmp_path: Path) -> None:

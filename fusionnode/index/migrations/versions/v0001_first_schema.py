@@ -25,12 +25,13 @@ def upgrade() -> None:
     _create_deliveries()
     _create_consignments()
     _create_commitments()
+    _create_discards()
     _create_events()
 
 
 def downgrade() -> None:
     """Drop all tables, with everything in them."""
-    work = ("events", "commitments", "consignments", "deliveries", "jobs", "rejected_series", "rejections")
+    work = ("events", "discards", "commitments", "consignments", "deliveries", "jobs", "rejected_series", "rejections")
     for table in (*work, "conflicts", "instances", "generations", "series"):
         op.drop_table(table)
 
@@ -47,6 +48,8 @@ def _create_series() -> None:
         sa.Column("authority", sa.Text(), nullable=False),
         sa.Column("generation", sa.Integer(), nullable=False),
         sa.Column("first_seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("last_seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("held", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("series_instance_uid", name="pk_series"),
     )
     op.create_index("ix_series_patient_id", "series", ["patient_id"], unique=False)
@@ -169,6 +172,9 @@ def _create_jobs() -> None:
         sa.Column("not_before", sa.DateTime(timezone=True), nullable=True),
         sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("worker", sa.Text(), nullable=False),
+        sa.Column("held", sa.Boolean(), nullable=False),
+        sa.Column("changed_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("discarded_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_jobs"),
     )
     op.create_index("ix_jobs_fixed_uid", "jobs", ["fixed_uid", "moving_uid"], unique=False)
@@ -185,6 +191,8 @@ def _create_deliveries() -> None:
         sa.Column("sop_instance_uid", sa.Text(), nullable=False),
         sa.Column("path", sa.Text(), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("refusals", sa.Integer(), nullable=False),
+        sa.Column("dead", sa.Boolean(), nullable=False),
         sa.Column("last_status", sa.Text(), nullable=False),
         sa.Column("last_tried_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("stored_at", sa.DateTime(timezone=True), nullable=True),
@@ -222,6 +230,15 @@ def _create_commitments() -> None:
         sa.PrimaryKeyConstraint("transaction_uid", name="pk_commitments"),
     )
     op.create_index("ix_commitments_job_id", "commitments", ["job_id", "destination"], unique=False)
+
+
+def _create_discards() -> None:
+    op.create_table(
+        "discards",
+        sa.Column("path", sa.Text(), nullable=False),
+        sa.Column("decided_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("path", name="pk_discards"),
+    )
 
 
 def _create_events() -> None:

@@ -1,0 +1,100 @@
+"""Where deleted files go first: out of sight by one rename, then away (edge).
+
+::
+
+    trash/<digits>     a file or a folder; worth nothing, deleted when somebody comes by
+"""
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from fusionnode.errors import SpoolUnreadable
+
+
+class TrashFolder:
+    """Moves files and folders of the spool out of sight and deletes them; fulfils `flow.housekeeping.Trash`.
+
+    Args:
+        root: the spool's folder; everything below it lies on one file system.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._folder = root / "trash"
+
+    def throw(self, places: Sequence[str]) -> None:
+        """Move what lies at ``places``, relative to the spool, out of sight; what is not there is gone already.
+
+        When this returns, a power cut brings nothing back.
+
+        Raises:
+            SpoolUnreadable: something could not be moved; what was moved before stays so.
+        """
+        try:
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            for place in places:
+                _rename(self._root / place, self._folder / uuid.uuid4().hex)
+            for folder in sorted({(self._root / place).parent for place in places}):
+                _sync_folder(folder)
+        except OSError as problem:
+            raise SpoolUnreadable(
+                f"Files that were given up cannot be moved to the trash: {problem.strerror}.",
+                remedy="Look at the spool's file system; the next round goes on.",
+            ) from problem
+
+    def empty(self) -> int:
+        """Delete what lies in the trash, also what a process that died left there; return how much it was."""
+        thrown = list(self._folder.iterdir()) if self._folder.is_dir() else []
+        for path in thrown:
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+        return len(thrown)
+
+    def list_unusable(self, before: datetime) -> list[str]:
+        """Return the places of what was set aside as unusable, and with it the reasons, before ``before``."""
+        return sorted(self._list_old("quarantine", before))
+
+    def list_leftovers(self, before: datetime) -> list[str]:
+        """Return the places of unfinished results that nobody wrote to since ``before``."""
+        return sorted(place for place in self._list_old("outbox", before) if Path(place).name.startswith("."))
+
+    def _list_old(self, folder: str, before: datetime) -> Iterator[str]:
+        path = self._root / folder
+        if not path.is_dir():
+            return
+        with os.scandir(path) as entries:
+            for entry in entries:
+                if _read_age(entry) < before.timestamp():
+                    yield f"{folder}/{entry.name}"
+
+
+def _read_age(entry: os.DirEntry[str]) -> float:
+    """Time of last modification in seconds; endless when it is gone meanwhile."""
+    try:
+        return entry.stat(follow_symlinks=False).st_mtime
+    except FileNotFoundError:
+        return float("inf")
+
+
+def _rename(source: Path, target: Path) -> None:
+    try:
+        source.rename(target)
+    except FileNotFoundError:
+        if source.exists():
+            raise
+
+
+def _sync_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        return
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

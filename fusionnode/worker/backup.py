@@ -1,0 +1,129 @@
+"""A node in a folder, taken while it works, and put back after a disaster."""
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from fusionnode import __version__
+from fusionnode.errors import BackupIncomplete, OutputOccupied
+from fusionnode.index.backup import load_ledger, require_empty, restart_steps, save_ledger
+from fusionnode.index.store import migrate
+from fusionnode.settings import Settings
+from fusionnode.wiring import open_spool
+from fusionnode.worker.jobs import reindex_spool
+
+logger = logging.getLogger(__name__)
+
+_FOLDERS = ("arrivals", "instances", "quarantine", "outbox", "reports", "audit")
+"""In this order: files only ever leave the arrivals, so with those read first none is overlooked on its way."""
+
+_NOTE = "backup.json"
+
+
+def back_up(settings: Settings, out: Path) -> dict[str, Any]:
+    """Write everything that cannot be made again into the new folder ``out``; return what that was.
+
+    First the ledger, then the files: what it names is there by then, and what comes after it is entered when it is put
+    back. The folder appears whole or not at all.
+
+    Raises:
+        OutputOccupied: there is such a folder.
+        Unavailable: the database or the disk is.
+        SettingsInvalid: a program of PostgreSQL is not installed.
+    """
+    if out.exists():
+        raise OutputOccupied(f"{out} is there already.", remedy="Name a new folder for each backup.")
+    staging = out.with_name(f".{out.name}.part")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(mode=0o700, parents=True)
+    facts: dict[str, Any] = {
+        "fusionnode": __version__,
+        "taken_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "ledger": save_ledger(settings.ledger_url, staging),
+    }
+    facts["files"] = {name: _copy_folder(settings.spool / name, staging / "spool" / name) for name in _FOLDERS}
+    (staging / _NOTE).write_text(json.dumps(facts, indent=2), encoding="utf-8")
+    _sync(staging)
+    staging.rename(out)
+    logger.info("%d files and the ledger are in %s", sum(facts["files"].values()), out)
+    return facts
+
+
+def restore(settings: Settings, folder: Path) -> dict[str, Any]:
+    """Put a backup into an empty spool and an empty database; return what the backup says of itself.
+
+    Unfinished jobs go on: what was prepared is made again, what was not sent is sent.
+
+    Raises:
+        BackupIncomplete: ``folder`` holds no whole backup.
+        OutputOccupied: the spool holds files, or the database a ledger.
+        Unavailable: the database or the disk is.
+        SettingsInvalid: a program of PostgreSQL is not installed, or the database is of another kind.
+    """
+    facts = _read_note(folder)
+    require_empty(settings.ledger_url)
+    occupied = next((path for name in _FOLDERS for path in _walk(settings.spool / name)), None)
+    if occupied is not None:
+        raise OutputOccupied(
+            f"The spool {settings.spool} is not empty, and nothing is ever overwritten.",
+            remedy="Move it away, then restore into a new one.",
+        )
+    open_spool(settings)
+    for name in _FOLDERS:
+        _copy_folder(folder / "spool" / name, settings.spool / name)
+    load_ledger(settings.ledger_url, folder, facts["ledger"])
+    migrate(settings.ledger_url)
+    restarted = restart_steps(settings.ledger_url, datetime.now(UTC))
+    reindex_spool(settings)
+    logger.info("restored as of %s; %d jobs begin their step again", facts["taken_at"], restarted)
+    return facts
+
+
+def _read_note(folder: Path) -> dict[str, Any]:
+    try:
+        facts = json.loads((folder / _NOTE).read_text(encoding="utf-8"))
+        taken = {name: sum(1 for _ in _walk(folder / "spool" / name)) for name in facts["files"]}
+        whole = taken == facts["files"] and (folder / facts["ledger"]).is_file()
+    except (OSError, ValueError, KeyError, TypeError):
+        whole = False
+    if not whole:
+        raise BackupIncomplete(
+            f"{folder} holds no whole backup.", remedy="Name a folder that `fusionnode backup` ended well with."
+        )
+    return dict(facts)
+
+
+def _copy_folder(source: Path, target: Path) -> int:
+    """Copy the finished files below ``source``; return how many there were."""
+    count = 0
+    target.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for path in _walk(source):
+        place = target / path.relative_to(source)
+        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # What is gone meanwhile was moved on, or deleted for its age after it was delivered.
+        with suppress(FileNotFoundError):
+            shutil.copy2(path, place)
+            _sync(place)
+            count += 1
+    return count
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Yield the finished files below ``folder``, in order; what is being written begins with a dot."""
+    for parent, names, files in os.walk(folder):
+        names[:] = sorted(name for name in names if not name.startswith("."))
+        yield from (Path(parent) / name for name in sorted(files) if not name.startswith("."))
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

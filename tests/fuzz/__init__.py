@@ -1,0 +1,1 @@
+"""Feeds the listener and the header reader what no scanner sends."""

@@ -1,0 +1,56 @@
+"""The commands of the upkeep as a user meets them."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from fusionnode.cli import app
+from fusionnode.errors import FusionNodeError, OutputOccupied, SeriesUnknown
+from fusionnode.settings import load_settings
+from fusionnode.wiring import open_node
+from tests.support.nodes import make_pair, publish_objects
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    path = tmp_path / "site.toml"
+    path.write_text('spool = "spool"\n[destinations.pacs]\nae_title = "PACS"\nhost = "127.0.0.1"\nport = 1\n')
+    return path
+
+
+def _run(site: Path, *arguments: str) -> str:
+    done = CliRunner().invoke(app, [*arguments, "--site", str(site)])
+    if isinstance(done.exception, FusionNodeError):
+        raise done.exception
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_clean_tells_what_stays_and_why(site: Path) -> None:
+    node = open_node(load_settings(site))
+    job = publish_objects(node, make_pair()[0][:2])
+    node.ledger.withdraw_jobs(job.fixed.series_instance_uid, "", job.moment)
+    told = _run(site, "clean", "--dry-run")
+    assert f"would go: results {job.id}, because the job is superseded" in told
+    assert json.loads(_run(site, "clean", "--json"))[0]["goes"] is True
+    assert _run(site, "clean") == "0 of 0 deleted\n"
+
+
+def test_quarantine_and_release(site: Path) -> None:
+    job = publish_objects(open_node(load_settings(site)), make_pair()[0][:2])
+    assert _run(site, "quarantine", job.id) == f"job {job.id} is set aside\n"
+    assert _run(site, "release", job.id) == f"job {job.id} goes on\n"
+    with pytest.raises(SeriesUnknown):
+        _run(site, "quarantine", "1.2.3")
+
+
+def test_backup_and_restore(site: Path, tmp_path: Path) -> None:
+    job = publish_objects(open_node(load_settings(site)), make_pair()[0][:2])
+    assert "2 files and the ledger are in" in _run(site, "backup", str(tmp_path / "copy"))
+    with pytest.raises(OutputOccupied):
+        _run(site, "restore", str(tmp_path / "copy"))
+    (tmp_path / "spool").rename(tmp_path / "lost")
+    assert "2 files and the ledger of 20" in _run(site, "restore", str(tmp_path / "copy"))
+    assert open_node(load_settings(site)).ledger.find_job(job.id) == job

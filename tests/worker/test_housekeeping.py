@@ -1,0 +1,149 @@
+"""The housekeeping on a real node: a real spool, a real ledger, real files."""
+
+import json
+import threading
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from fusionnode.demo.pacs import StoragePacs
+from fusionnode.domain.job import Job, JobState
+from fusionnode.domain.retention import RetentionLimits
+from fusionnode.domain.terms import SeriesState, Step
+from fusionnode.errors import LedgerUnavailable, SpoolFull
+from fusionnode.settings import QuotaSettings
+from fusionnode.wiring import Node, build_housekeeper, build_sweeper
+from fusionnode.worker.housekeeping import Housekeeping, clean_spool, repeat_housekeeping
+from fusionnode.worker.jobs import list_series_facts, reindex_spool
+from fusionnode.worker.steps import StepRunner
+from tests.support.nodes import (
+    MOMENT,
+    Clock,
+    make_pair,
+    open_test_node,
+    put_in_spool,
+    queue_job,
+    storage_pacs,
+)
+
+DAY = timedelta(days=1)
+MONTHS = MOMENT + 60 * DAY
+YEARS = MOMENT + 4000 * DAY
+
+
+def _list_files(node: Node, *folders: str) -> list[Path]:
+    root = node.spool.root
+    return sorted(path for folder in folders for path in (root / folder).rglob("*") if path.is_file())
+
+
+def _deliver(folder: Path, pacs: StoragePacs | None = None) -> tuple[Node, Job]:
+    node = open_test_node(folder, pacs)
+    job = queue_job(node, folder)
+    runner = StepRunner(node, "worker", Clock())
+    for step in (Step.PREPARE, Step.FUSE, Step.SEND):
+        runner.run_step(step)
+    return node, node.ledger.find_job(job.id)
+
+
+def test_what_was_delivered_goes_and_coming_again_it_is_kept_but_not_fused_twice(tmp_path: Path) -> None:
+    with storage_pacs(tmp_path) as pacs:
+        node, job = _deliver(tmp_path, pacs)
+        assert job.state is JobState.STORED
+        Housekeeping(node).go_round(MOMENT + 29 * DAY, 0)
+        assert len(_list_files(node, "instances", "outbox")) == 30
+        Housekeeping(node).go_round(MONTHS, 0)
+        assert _list_files(node, "instances", "outbox", "trash") == []
+        assert {fact["state"] for fact in list_series_facts(node.settings)} == {"discarded"}
+        assert reindex_spool(node.settings) == 0
+
+        fixed, moving = make_pair()
+        put_in_spool(node, [*fixed, *moving], tmp_path / "again")
+        sweeper = build_sweeper(node)
+        for monotonic in range(3):
+            assert not sweeper.sweep(MONTHS, 100.0 * monotonic).queued
+        assert len(_list_files(node, "instances")) == 20
+        assert [one.id for one in node.ledger.list_jobs()] == [job.id]
+        assert node.ledger.find_job(job.id).state is JobState.STORED
+
+
+def test_what_no_destination_took_is_there_after_years(tmp_path: Path) -> None:
+    node, job = _deliver(tmp_path)
+    assert job.state is JobState.FUSED
+    Housekeeping(node).go_round(YEARS, 0)
+    assert len(_list_files(node, "instances", "outbox")) == 30
+
+
+def test_an_instance_acknowledged_between_the_two_halves_of_a_deletion_is_in_the_spool(tmp_path: Path) -> None:
+    with storage_pacs(tmp_path) as pacs:
+        node, job = _deliver(tmp_path, pacs)
+    before = {path.name: path.read_bytes() for path in _list_files(node, "instances")}
+    limits = RetentionLimits(DAY, DAY, DAY)
+    for key in (job.fixed, job.moving):
+        assert node.holdings.discard_series(key.series_instance_uid, limits, MONTHS).discard
+    fixed, moving = make_pair()
+    put_in_spool(node, fixed, tmp_path / "early")
+    sweeper = build_sweeper(node)
+    sweeper.sweep(MONTHS, 0.0)
+    put_in_spool(node, moving, tmp_path / "late")
+    build_housekeeper(node).clean(MONTHS)
+    sweeper.sweep(MONTHS, 1.0)
+    assert {path.name: path.read_bytes() for path in _list_files(node, "instances")} == before
+    assert not node.ledger.list_series((SeriesState.DISCARDED,))
+
+
+def test_a_clock_that_jumps_years_deletes_nothing(tmp_path: Path) -> None:
+    with storage_pacs(tmp_path) as pacs:
+        node, _ = _deliver(tmp_path, pacs)
+    housekeeping = Housekeeping(node)
+    housekeeping.go_round(MOMENT, 0)
+    housekeeping.go_round(YEARS, 7200)
+    assert len(_list_files(node, "instances", "outbox")) == 30
+
+
+def test_the_command_tells_what_would_go_and_then_deletes_it(tmp_path: Path) -> None:
+    with storage_pacs(tmp_path) as pacs:
+        node, job = _deliver(tmp_path, pacs)
+    told = clean_spool(node.settings, dry_run=True)
+    assert {(fact["kind"], fact["goes"]) for fact in told} == {("series", True), ("results", True)}
+    assert {fact["name"] for fact in told} == {job.id, job.fixed.series_instance_uid, job.moving.series_instance_uid}
+    assert len(_list_files(node, "instances", "outbox")) == 30
+    assert len(clean_spool(node.settings, dry_run=False)) == 3
+    assert _list_files(node, "instances", "outbox", "trash") == []
+    assert clean_spool(node.settings, dry_run=True) == []
+
+
+def test_a_quota_stops_the_listener_and_lets_it_go_on(tmp_path: Path) -> None:
+    node = open_test_node(tmp_path, quota=QuotaSettings(spool_gb=1, waiting_jobs=1))
+    housekeeping = Housekeeping(node)
+    housekeeping.go_round(MOMENT, 0)
+    node.spool.check_space()
+    job = queue_job(node, tmp_path)
+    housekeeping.go_round(MOMENT, 10)
+    with pytest.raises(SpoolFull, match="1 jobs waiting"):
+        node.spool.check_space()
+    StepRunner(node, "worker", Clock()).run_step(Step.PREPARE, job.id)
+    StepRunner(node, "worker", Clock()).run_step(Step.FUSE, job.id)
+    housekeeping.go_round(MOMENT, 400)
+    node.spool.check_space()
+    load = json.loads((node.spool.root / "load.json").read_text())
+    assert load["spool_bytes"] > sum(path.stat().st_size for path in _list_files(node, "instances", "outbox"))
+
+
+@pytest.mark.parametrize("trouble", [LedgerUnavailable("away"), ZeroDivisionError()])
+def test_trouble_ends_a_round_and_not_the_housekeeping(
+    tmp_path: Path, trouble: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = open_test_node(tmp_path)
+    stop, rounds = threading.Event(), []
+
+    def go_round(*_: object) -> None:
+        rounds.append(1)
+        if len(rounds) == 1:
+            raise trouble
+        stop.set()
+
+    monkeypatch.setattr(Housekeeping, "go_round", go_round)
+    monkeypatch.setattr("fusionnode.worker.housekeeping._PAUSE_SECONDS", 0.01)
+    repeat_housekeeping(node, stop)
+    assert len(rounds) == 2

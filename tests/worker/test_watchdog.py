@@ -1,0 +1,32 @@
+"""What hangs is ended, what ends in time is left alone."""
+
+import subprocess
+import sys
+import threading
+
+from fusionnode.worker.watchdog import EXIT_STATUS, Watchdog
+
+
+def test_what_ends_in_time_is_left_alone() -> None:
+    given_up = threading.Event()
+    with Watchdog(0.2, given_up.set):
+        pass
+    assert not given_up.wait(0.5)
+
+
+def test_what_hangs_is_given_up_once() -> None:
+    given_up = threading.Event()
+    with Watchdog(0.05, given_up.set):
+        assert given_up.wait(10)
+
+
+def test_a_process_that_hangs_ends_with_a_status_of_its_own() -> None:
+    hang = (
+        "import threading\n"
+        "from fusionnode.worker.watchdog import Watchdog, end_process\n"
+        "threading.Thread(target=threading.Event().wait).start()\n"
+        "with Watchdog(0.1, end_process):\n"
+        "    threading.Event().wait()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", hang], check=False, timeout=60)
+    assert done.returncode == EXIT_STATUS
