@@ -4,8 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PEERS := $(VENV)/peers
+VIEWERS := $(VENV)/viewers
+OHIF := @ohif/app@3.12.10
 
-.PHONY: demo test test-slow check lint types layers bench bench-memory bench-registration calibrate-registration chaos soak services samples verdicts conformance clean
+.PHONY: demo test test-slow check lint types layers bench bench-memory bench-registration calibrate-registration chaos soak fuzz services samples verdicts conformance screenshots clean
 
 demo: $(STAMP)
 	$(BIN)/fusionnode demo --out demo-out
@@ -32,6 +34,12 @@ MINUTES ?= 15
 soak: $(STAMP)
 	@deploy/install-services.sh
 	$(BIN)/python -m tests.chaos.soak --minutes $(MINUTES)
+
+# Strange bytes to the listener, the header reader and the volume reader at the same time, for MINUTES; what it learned is
+# kept in build/fuzz, and it goes on from there. Fails with the input that broke something.
+fuzz: $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group fuzz
+	$(BIN)/python -m tests.fuzz.campaign build/fuzz --minutes $(MINUTES)
 
 check: lint types layers test
 
@@ -89,6 +97,19 @@ verdicts: $(STAMP)
 conformance: $(STAMP)
 	$(BIN)/python -m tests.support.conformance
 
+# Pictures of what viewers show, to be looked at, and the same measured pixel by pixel: some minutes. OHIF comes by npm.
+screenshots: $(STAMP) $(VIEWERS)/ohif/index.html
+	@deploy/install-services.sh --viewers
+	$(BIN)/python -m tests.viewers.screenshots screenshots-out
+	$(BIN)/python -m pytest tests/system/test_viewers.py
+
+$(VIEWERS)/ohif/index.html: Makefile
+	mkdir -p $(VIEWERS)/ohif
+	if command -v npm > /dev/null; then \
+	  npm pack --silent --pack-destination $(VIEWERS) $(OHIF) && \
+	  tar --extract --touch --gzip --file $(VIEWERS)/ohif-app-*.tgz --directory $(VIEWERS)/ohif --strip-components 2 package/dist; \
+	  fi
+
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "fusionnode needs Python 3.11 or newer")'
 	$(PYTHON) -m venv $(VENV)
@@ -97,4 +118,4 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $(STAMP)
 
 clean:
-	rm -rf $(VENV) demo-out build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) demo-out screenshots-out build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -2,14 +2,25 @@
 # Installs the services that the system tests and the demo run against: Orthanc, DCMTK, dicom3tools, Redis and
 # PostgreSQL, from the distribution's own packages. Debian and Ubuntu; needs root. Starts and enables nothing:
 # the tests run their own throw-away instances.
+#
+# With --viewers also what `make screenshots` looks through: Orthanc's Web viewer plug-in and a headless Chromium.
 set -euo pipefail
 
-packages=(orthanc orthanc-dicomweb dcmtk dicom3tools redis-server postgresql faketime iproute2)
+packages=(orthanc orthanc-dicomweb dcmtk dicom3tools redis-server postgresql faketime iproute2 systemd)
 # What each package is wanted for; a package whose command is already there is not installed again.
 declare -A commands=(
     [orthanc]=Orthanc [orthanc-dicomweb]=/usr/share/orthanc/plugins/libOrthancDicomWeb.so [dcmtk]=storescu
-    [faketime]=faketime [iproute2]=ip [dicom3tools]=dciodvfy [redis-server]=redis-server [postgresql]=/usr/lib/postgresql
+    [faketime]=faketime [iproute2]=ip [systemd]=systemd-analyze [dicom3tools]=dciodvfy [redis-server]=redis-server
+    [postgresql]=/usr/lib/postgresql
+    [orthanc-webviewer]=/usr/share/orthanc/plugins/libOrthancWebViewer.so
+    [orthanc-gdcm]=/usr/share/orthanc/plugins/libOrthancGdcm.so [chromium]=chromium [chromium-driver]=chromedriver
 )
+if [ "${1:-}" = --viewers ]; then
+    packages+=(orthanc-webviewer orthanc-gdcm chromium chromium-driver)
+elif [ "$#" -gt 0 ]; then
+    echo "services: unknown option $1; known is --viewers" >&2
+    exit 2
+fi
 
 is_present() {
     case "$1" in

@@ -84,6 +84,7 @@ class Node:
     sender: Sender
     reports: Reports
     holdings: Holdings
+    observer: ExchangeObserver = UNOBSERVED
 
 
 def open_node(
@@ -91,7 +92,7 @@ def open_node(
 ) -> Node:
     """Open spool and ledger, read the pipelines, unless others are given, and put the edges together.
 
-    ``observer`` is told what is sent.
+    ``observer`` is told what is sent and deleted.
 
     Raises:
         Misconfigured: a pipeline, the spool or the database schema is wrong.
@@ -118,6 +119,7 @@ def open_node(
         sender=sender,
         reports=reports,
         holdings=ledger,
+        observer=observer,
     )
 
 
@@ -312,10 +314,11 @@ def build_watcher(settings: Settings, role: str) -> Watcher:
     """Return what keeps the audit trail and the metrics of a process that does the work of ``role``.
 
     Raises:
-        SettingsInvalid: the key of the trail cannot be read, or others can read the trail.
+        SettingsInvalid: the key of the trail cannot be read, others can read the trail, or the spool cannot be used.
     """
     audit, key = settings.audit, AuditKey(settings.audit.read_key())
-    folder = audit.folder or settings.spool / "audit"
+    # The spool first, where the trail lies in it: its folder must be closed to others from the beginning.
+    folder = audit.folder or open_spool(settings).root / "audit"
     refuse_exposed([folder], "The audit trail")
     trail = AuditTrail(folder, role, settings.ae_title, key.of_seals, audit.max_mb << 20)
     own = RemotePeer(ae_title=settings.ae_title, address=socket.gethostname())

@@ -49,7 +49,8 @@ def new_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_help_names_every_command(run: Run) -> None:
     text = run("--help").output
     names = "demo serve listen sweep work fuse batch evaluate train models "
-    names += "series explain jobs retry resend check doctor migrate reindex clean quarantine release backup restore"
+    names += "series explain jobs retry resend audit check doctor migrate reindex "
+    names += "clean quarantine release backup restore"
     assert all(name in text for name in names.split())
 
 

@@ -1,15 +1,25 @@
 """The edges are put together from the site's settings, and a wrong site stops at start-up."""
 
+import json
 import ssl
+import stat
 import subprocess
 import tempfile
 from pathlib import Path
 
 import pytest
 import torch
+from pydantic import SecretStr
 
 from fusionnode.domain.model import ModelCard
-from fusionnode.errors import DestinationUnreachable, ModelUnavailable, ModelUnknown, PipelineInvalid, SettingsInvalid
+from fusionnode.errors import (
+    DestinationUnreachable,
+    FusionNodeError,
+    ModelUnavailable,
+    ModelUnknown,
+    PipelineInvalid,
+    SettingsInvalid,
+)
 from fusionnode.fusion.cards import CARDS
 from fusionnode.index.store import migrate
 from fusionnode.intake.access import parse_address
@@ -22,12 +32,14 @@ from fusionnode.settings import (
     TlsSettings,
     WebDestinationSettings,
 )
+from fusionnode.trace_settings import AuditSettings
 from fusionnode.wiring import (
     build_archive,
     build_entrance,
     build_listener,
     build_sender,
     build_tls,
+    build_watcher,
     find_shared,
     load_pipelines,
     name_worker,
@@ -100,7 +112,7 @@ def test_an_archive_is_opened_by_its_name_in_the_language_it_speaks(tmp_path: Pa
         "web": {"url": "https://pacs.example/dicom-web", "user": "u", "password": "p"},
     }
     settings = make_settings(tmp_path, archives=archives)
-    get, move, web = (build_archive(settings, name) for name in archives)
+    get, move, web = (build_archive(settings, name).archive for name in archives)
     assert isinstance(get, DimseArchive)
     assert isinstance(move, DimseArchive)
     assert (get.method, get.move_to, move.method, move.move_to) == (Method.GET, "FUSIONNODE", Method.MOVE, "BATCH")
@@ -253,3 +265,39 @@ def test_a_node_does_not_start_while_others_can_read_what_is_secret(
         assert str(path) in str(refusal.value)
         path.chmod(0o750 if exposed == "spool" else 0o640)
         open_node(settings)
+
+
+def test_the_trail_makes_a_spool_that_is_closed_to_others(tmp_path: Path) -> None:
+    settings = make_settings(tmp_path)
+    with build_watcher(settings, "serve") as watcher:
+        assert watcher.look_after() == ""
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (settings.spool, settings.spool / "audit")] == [0o700, 0o700]
+
+
+def test_a_configuration_is_told_by_hashes_without_its_secrets(tmp_path: Path) -> None:
+    settings = make_settings(tmp_path, audit=AuditSettings(key=SecretStr("top-secret")))
+    with build_watcher(settings, "serve"):
+        pass
+    [path] = (settings.spool / "audit").iterdir()
+    start = next(one for one in map(json.loads, path.read_text().splitlines()) if "message" in one)
+    assert {"version", "site SHA-256", "mr-pt.yaml SHA-256"} <= set(start["objects"][0])
+    assert "top-secret" not in path.read_text()
+
+
+def test_no_secret_is_logged_or_told_when_nothing_answers(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(0)
+    web = WebDestinationSettings(url="https://127.0.0.1:1", user="node", password=SecretStr("hunter2"))
+    settings = make_settings(
+        tmp_path,
+        destinations={"pacs": web},
+        database_url="postgresql+psycopg://node:hunter2@127.0.0.1:1/none",
+        broker_url="redis://:hunter2@127.0.0.1:1/0",
+    )
+    told = ""
+    for ask in (lambda: open_node(settings), lambda: build_sender(settings).echo("pacs")):
+        with pytest.raises(FusionNodeError) as refusal:
+            ask()
+        told += f"{refusal.value} {refusal.value.facts}"
+    build_listener(settings)
+    assert "127.0.0.1" in told
+    assert "hunter2" not in told + caplog.text + repr(settings) + str(settings.model_dump())

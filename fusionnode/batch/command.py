@@ -55,9 +55,9 @@ def batch(  # noqa: PLR0913, PLR0917 - one parameter per option
     console = Console(stderr=True)
     settings = load_settings(site)
     if console.is_terminal:
-        # The bars tell how far it is; log lines between would tear them.
-        configure_logging(logging.WARNING)
         with open_bars(console) as bars:
+            # The bars tell how far it is. Warnings go above them, because the bars have taken over standard error.
+            configure_logging(logging.WARNING)
             summary = run_batch(request, settings, BarTeller(bars))
     else:
         summary = run_batch(request, settings, LineTeller())

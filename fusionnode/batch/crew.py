@@ -39,6 +39,8 @@ class Crew:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop after the running steps."""
+        if kind is not None:
+            logger.warning("stopping; the steps that run are brought to an end; the same command goes on from there")
         self._stop.set()
         for thread in self._threads:
             thread.join()

@@ -5,7 +5,11 @@ from datetime import datetime, timedelta
 
 import numpy as np
 from pydicom import Dataset
-from pydicom.uid import NuclearMedicineImageStorage, PositronEmissionTomographyImageStorage
+from pydicom.uid import (
+    EnhancedPETImageStorage,
+    NuclearMedicineImageStorage,
+    PositronEmissionTomographyImageStorage,
+)
 from pydicom.valuerep import DA, DT, TM
 
 from fusionnode.capture.demands import (
@@ -86,10 +90,14 @@ def _verify_image(ds: Dataset, request: CaptureRequest) -> None:
 
 
 def _verify_offset(ds: Dataset, request: CaptureRequest) -> None:
-    """One clock for the study of the MRI and the moments of the functional series: the MRI's, where both are known."""
-    fixed, moving = (_spell(head, "TimezoneOffsetFromUTC") for head in (request.head, request.moving_head or Dataset()))
+    """One clock for the study of the MRI and the moments of the functional series: the MRI's, where both are known.
+
+    Those of an enhanced object may state it each for itself.
+    """
+    head = request.moving_head or Dataset()
+    known = _spell(head, "TimezoneOffsetFromUTC") or head.get("SOPClassUID") == EnhancedPETImageStorage
     found = _spell(ds, "TimezoneOffsetFromUTC")
-    if found and (found != fixed or not moving):
+    if found and (found != _spell(request.head, "TimezoneOffsetFromUTC") or not known):
         raise refuse(ds, "TimezoneOffsetFromUTC", "that of the MRI, or none", found)
 
 

@@ -88,7 +88,7 @@ class IntakeObserver(Protocol):
 
 
 class ExchangeObserver(Protocol):
-    """Is told what this node asks of others, fetches from them and brings to them."""
+    """Is told what this node asks of others, fetches from them and brings to them, and what it deletes."""
 
     def archive_queried(self, peer: RemotePeer, what: str, patient_id: str, trouble: str) -> None:
         """An archive was asked for ``what`` (study, series, instance); ``patient_id`` if that was among the keys."""
@@ -101,6 +101,9 @@ class ExchangeObserver(Protocol):
 
     def instances_sent(self, peer: RemotePeer, transfer: Transfer) -> None:
         """Instances of a series were sent; those the peer accepted are counted in ``transfer.classes``."""
+
+    def data_deleted(self, kind: str, name: str, why: str) -> None:
+        """What was received or made is gone: ``kind`` says what, ``name`` is a UID, a job's id or a file's name."""
 
 
 class Unobserved:
@@ -128,6 +131,9 @@ class Unobserved:
         """Nothing."""
 
     def instances_sent(self, peer: RemotePeer, transfer: Transfer) -> None:
+        """Nothing."""
+
+    def data_deleted(self, kind: str, name: str, why: str) -> None:
         """Nothing."""
 
 

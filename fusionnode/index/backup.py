@@ -53,10 +53,7 @@ def load_ledger(url: str, folder: Path, name: str) -> None:
             f"{name} is no backup of the kind of database that is set.", remedy="Set `database_url` as it was then."
         )
     if name == _SQLITE:
-        target = Path(str(parsed.database))
-        temporary = target.with_name(f".{target.name}.restored")
-        shutil.copyfile(folder / name, temporary)
-        temporary.replace(target)
+        _put_sqlite(folder / name, Path(str(parsed.database)))
         return
     _run("pg_restore", parsed, ["--no-owner", "--exit-on-error", "--single-transaction", str(folder / name)])
 
@@ -121,6 +118,18 @@ def _copy_sqlite(source: Path, target: Path) -> None:
         raise LedgerUnavailable(
             f"The ledger cannot be copied: {error}.", remedy="Look at the disk, then try again."
         ) from error
+
+
+def _put_sqlite(source: Path, target: Path) -> None:
+    # What a lost ledger left behind would be taken for the last transactions of this one.
+    for leftover in ("-wal", "-shm"):
+        target.with_name(f"{target.name}{leftover}").unlink(missing_ok=True)
+    temporary = target.with_name(f".{target.name}.restored")
+    with source.open("rb") as saved, temporary.open("wb") as copy:
+        shutil.copyfileobj(saved, copy)
+        copy.flush()
+        os.fsync(copy.fileno())
+    temporary.replace(target)
 
 
 def _run(program: str, url: URL, arguments: Sequence[str]) -> None:

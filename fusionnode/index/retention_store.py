@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, func, or_, select, update
+from sqlalchemy import Connection, and_, delete, func, or_, select, union, update
 
 from fusionnode.domain.job import JobState
 from fusionnode.domain.retention import (
@@ -134,14 +134,12 @@ class RetentionStore(Store):
 
     def count_backlog(self) -> tuple[int, int]:
         """Return (jobs that are to be computed, complete series that no job was ever made of)."""
-        used = or_(
-            SeriesRow.series_instance_uid == JobRow.fixed_uid, SeriesRow.series_instance_uid == JobRow.moving_uid
-        )
+        used = union(select(JobRow.fixed_uid), select(JobRow.moving_uid))
         unpaired = (
             select(func.count())
             .select_from(SeriesRow)
             .join(GenerationRow, _PRESENT)
-            .where(GenerationRow.state == SeriesState.COMPLETE, ~select(JobRow.id).where(used).exists())
+            .where(GenerationRow.state == SeriesState.COMPLETE, SeriesRow.series_instance_uid.not_in(used))
         )
         waiting = select(func.count()).select_from(JobRow).where(JobRow.state.in_(sorted(_COMPUTING)))
         with self._database.read() as connection:

@@ -35,6 +35,8 @@ class SpoolSeriesSource:
             with path.open("rb") as stream:
                 require_bounded(stream, f"Instance {instance.sop_instance_uid}")
             ds = pydicom.dcmread(path, stop_before_pixels=not pixels, force=True)
+            # A value is converted, or cannot be, when it is first asked for.
+            found = ds.get("SOPInstanceUID")
         except FileNotFoundError:
             raise SpoolFileMissing(
                 f"{instance.path} is not in the spool.",
@@ -56,7 +58,7 @@ class SpoolSeriesSource:
                 remedy="Ask the sender for it again.",
                 sop_instance_uid=instance.sop_instance_uid,
             ) from error
-        if ds.get("SOPInstanceUID") != instance.sop_instance_uid:
+        if found != instance.sop_instance_uid:
             raise DatasetUnreadable(
                 f"The file of instance {instance.sop_instance_uid} no longer holds it.",
                 remedy="Ask the sender for it again, and look at the disk.",

@@ -58,6 +58,8 @@ def _read(path: Path, pixels: bool) -> Dataset | None:
         with path.open("rb") as stream:
             require_bounded(stream, str(path))
         ds = pydicom.dcmread(path, stop_before_pixels=not pixels)
+        # A value is converted, or cannot be, when it is first asked for.
+        series, _ = ds.get("SeriesInstanceUID"), ds.get("SOPInstanceUID")
     except InvalidDicomError:
         return None
     except DatasetUnreadable:
@@ -69,7 +71,7 @@ def _read(path: Path, pixels: bool) -> Dataset | None:
         ) from error
     if "DirectoryRecordSequence" in ds:
         return None
-    if not ds.get("SeriesInstanceUID"):
+    if not series:
         raise DatasetUnreadable(
             f"{path} names no series; it is probably cut short.", remedy="Take the file out or fetch it again."
         )

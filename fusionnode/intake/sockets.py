@@ -12,18 +12,20 @@ import socket
 import ssl
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from socketserver import BaseServer
 from typing import Any, cast
 
+from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.dul import DULServiceProvider
 from pynetdicom.fsm import InvalidEventError
+from pynetdicom.pdu import A_ABORT_RQ
 from pynetdicom.transport import AssociationSocket, ThreadedAssociationServer
 
+from fusionnode.errors import format_frames
 from fusionnode.intake.door import Door
 from fusionnode.intake.limits import PDU_LIMIT_BYTES
 from fusionnode.intake.streaming import IDLE_SECONDS, StreamingProvider
@@ -33,7 +35,10 @@ logger = logging.getLogger(__name__)
 _LOOP_SECONDS = 0.00001
 # For the rest of what a peer was sending when it was told that its association is over.
 _LINGER_SECONDS = 0.5
-_CLOSING = "Sta13"
+_IDLE, _CLOSING = "Sta1", "Sta13"
+_INVALID_PDU = "Evt19"
+# As the source of an abort (PS3.8 table 9-26).
+_SERVICE_PROVIDER = 2
 _SEND_BUFFER_BYTES = 1 << 15
 
 
@@ -140,7 +145,7 @@ class IntakeServer(ThreadedAssociationServer):
 
     def __init__(self, *arguments: Any, door: Door, **options: Any) -> None:
         self._door = door
-        self._arriving: Counter[str] = Counter()
+        self._arriving: set[tuple[str, int]] = set()
         self._visited = False
         self._counting = threading.Lock()
         super().__init__(*arguments, **options)
@@ -164,11 +169,11 @@ class IntakeServer(ThreadedAssociationServer):
     def process_request(self, request: Any, client_address: Any) -> None:
         """Go on with a connection in a thread of its own."""
         with self._counting:
-            self._arriving[client_address[0]] += 1
+            self._arriving.add(client_address[:2])
         try:
             super().process_request(request, client_address)
         except RuntimeError:
-            self._note_arrival(client_address[0])
+            self._note_arrival(client_address)
             raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
@@ -178,7 +183,7 @@ class IntakeServer(ThreadedAssociationServer):
             if secured is not None:
                 super().process_request_thread(secured, client_address)
         finally:
-            self._note_arrival(client_address[0])
+            self._note_arrival(client_address)
 
     def service_actions(self) -> None:
         """Let pynetdicom collect its dead associations now and then, but only where there has been one.
@@ -205,15 +210,15 @@ class IntakeServer(ThreadedAssociationServer):
 
     def _list_half_open(self) -> list[str]:
         """Addresses of the connections that have not asked for an association, from the threads that really live."""
-        waiting = [one.requestor.address for one in self.active_associations if one.requestor.primitive is None]
+        associations = [one.requestor for one in self.active_associations if one.requestor.primitive is None]
+        waiting = {(str(one.address), int(one.port or 0)) for one in associations}
         with self._counting:
-            return [*waiting, *self._arriving.elements()]
+            # For a moment a connection is both.
+            return [address for address, _ in waiting | self._arriving]
 
-    def _note_arrival(self, address: str) -> None:
+    def _note_arrival(self, client_address: Any) -> None:
         with self._counting:
-            self._arriving[address] -= 1
-            if not self._arriving[address]:
-                del self._arriving[address]
+            self._arriving.discard(client_address[:2])
 
 
 def hasten(assoc: Association, provider: StreamingProvider) -> None:
@@ -225,6 +230,8 @@ def hasten(assoc: Association, provider: StreamingProvider) -> None:
     assoc.dul._run_loop_delay = _LOOP_SECONDS
     machine = assoc.dul.state_machine
     vars(machine)["do_action"] = partial(_do_action, assoc.dul, machine.do_action)
+    vars(assoc)["run"] = partial(_run_association, assoc, assoc.run)
+    vars(assoc.dul)["run"] = partial(_run_transport, assoc.dul, assoc.dul.run)
 
 
 def allow_time(assoc: Association) -> None:
@@ -265,6 +272,33 @@ def _do_action(dul: DULServiceProvider, act: Callable[[str], None], event: str) 
     except InvalidEventError:
         with suppress(queue.Empty):
             dul.to_provider_queue.get_nowait()
+
+
+def _run_association(assoc: Association, run: Callable[[], None]) -> None:
+    """Run the thread that negotiates and serves; whatever a peer makes pynetdicom raise there ends the association."""
+    try:
+        run()
+    except Exception as problem:
+        logger.error("Aborting the association with %s: %s", assoc.requestor.address, format_frames(problem))
+        assoc.is_established = False
+        assoc.dul.event_queue.put(_INVALID_PDU)
+
+
+def _run_transport(dul: DULServiceProvider, run: Callable[[], None]) -> None:
+    """Run the thread that reads and writes; one that ends out of turn would leave the connection, and its evidence."""
+    try:
+        run()
+    except Exception as problem:
+        logger.error("Cutting the connection of %s: %s", dul.assoc.requestor.address, format_frames(problem))
+    if dul.state_machine.current_state != _IDLE and dul.socket is not None:
+        dul.assoc.is_aborted, dul.assoc.is_established = True, False
+        if dul.socket.socket is not None:
+            abort = A_ABORT_RQ()
+            abort.source, abort.reason_diagnostic = _SERVICE_PROVIDER, 0
+            dul.socket.send(abort.encode())
+        dul.socket.close()
+        dul.state_machine.current_state = _IDLE
+        evt.trigger(dul.assoc, evt.EVT_CONN_CLOSE, {"address": (dul.assoc.requestor.address, dul.assoc.requestor.port)})
 
 
 def _acknowledge_at_once(client: socket.socket) -> None:

@@ -14,36 +14,37 @@ class ObservedArchive:
     """Fulfils `fusionnode.retrieval.archive.Archive` by another one.
 
     Attributes:
+        archive: does the work.
         observer: is told of every question, and of every series that came.
     """
 
     def __init__(self, archive: Archive, peer: RemotePeer, observer: ExchangeObserver = UNOBSERVED) -> None:
         self.observer = observer
-        self._archive, self._peer = archive, peer
+        self.archive, self._peer = archive, peer
 
     @property
     def name(self) -> str:
         """What the site file calls it."""
-        return self._archive.name
+        return self.archive.name
 
     def probe(self) -> str:
         """Return in a few words what it answered to a greeting."""
-        return self._archive.probe()
+        return self.archive.probe()
 
     def find_studies(self, wish: Wish) -> list[FoundStudy]:
         """Return the studies that fit the wish, each once."""
         with self._telling("study", wish.patient_id):
-            return self._archive.find_studies(wish)
+            return self.archive.find_studies(wish)
 
     def find_series(self, study_instance_uid: str) -> list[FoundSeries]:
         """Return the series of a study."""
         with self._telling("series", ""):
-            return self._archive.find_series(study_instance_uid)
+            return self.archive.find_series(study_instance_uid)
 
     def find_instances(self, series: FoundSeries) -> list[FoundInstance]:
         """Return the instances of a series."""
         with self._telling("instance", ""):
-            return self._archive.find_instances(series)
+            return self.archive.find_instances(series)
 
     def fetch(self, series: FoundSeries, part: Sequence[FoundInstance], inbox: Inbox, *, whole: bool) -> int:
         """Bring ``part`` of a series into the inbox; returns how many instances came, as far as that is known."""
@@ -52,7 +53,7 @@ class ObservedArchive:
         for one in part:
             classes[one.sop_class_uid or "unknown"] += 1
         try:
-            came = self._archive.fetch(series, part, inbox, whole=whole)
+            came = self.archive.fetch(series, part, inbox, whole=whole)
         except FusionNodeError as error:
             self.observer.instances_fetched(self._peer, Transfer(subject, {}, error.code))
             raise

@@ -15,7 +15,7 @@ _LAUNCHER = Code("110151", "Application Launcher")
 _DESTINATION = Code("110152", "Destination Role ID")
 _SOURCE = Code("110153", "Source Role ID")
 _STUDY_UID = Code("110180", "Study Instance UID")
-_JOB = Code("job", "Job", OURS)
+_SUBJECT = Code("subject", "Job or Series", OURS)
 _NODE = Code("110182", "Node ID")
 
 
@@ -102,15 +102,25 @@ def tell_query(peer: RemotePeer, own: str, what: str, patient: Concerned | None,
     )
 
 
-def tell_command(account: str, verb: str, job: str, facts: Mapping[str, str], trouble: str) -> AuditEvent:
-    """A person changed by hand what becomes of a job."""
+def tell_deletion(own: str, kind: str, name: str, why: str) -> AuditEvent:
+    """DICOM Study Deleted (A.5.3.5), of a series, of a job's results, or of what was never usable."""
     return AuditEvent(
-        what=Code(verb, f"Job: {verb}", OURS),
+        what=Code("110105", "DICOM Study Deleted"),
+        action="D",
+        participants=(Participant(own, _APPLICATION, requests=True),),
+        concerned=(Concerned(name, 2, 3, Code(kind, kind.capitalize(), OURS), {"because": why}),),
+    )
+
+
+def tell_command(account: str, verb: str, subject: str, facts: Mapping[str, str], trouble: str) -> AuditEvent:
+    """A person changed by hand what becomes of a job or series (``subject``, its id)."""
+    return AuditEvent(
+        what=Code(verb, f"Command: {verb}", OURS),
         action="U",
         outcome=MINOR_FAILURE if trouble else SUCCESS,
         words=trouble,
         participants=(Participant(account, None, requests=True),),
-        concerned=(Concerned(job, 2, 20, _JOB, facts),),
+        concerned=(Concerned(subject, 2, 20, _SUBJECT, facts),),
     )
 
 

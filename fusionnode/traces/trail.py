@@ -50,7 +50,6 @@ class AuditTrail:
 
     Attributes:
         written, lost: numbers of records.
-        hear: called with each message after it was written.
     """
 
     def __init__(
@@ -65,7 +64,6 @@ class AuditTrail:
         self.folder = folder
         self.written = 0
         self.lost = 0
-        self.hear: Callable[[str, datetime], None] = lambda message, at: None
         self._role, self._source, self._key, self._max_bytes, self._clock = role, source, key, max_bytes, clock
         self._turn = threading.Lock()
         self._waiting: deque[tuple[AuditEvent, datetime]] = deque()
@@ -117,7 +115,6 @@ class AuditTrail:
                 self._append({"at": format_moment(at), **summarize(event), "message": message})
                 self._waiting.popleft()
                 self.written += 1
-                self.hear(message, at)
         except OSError as problem:
             self._give_way(problem)
         else:

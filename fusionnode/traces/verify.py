@@ -10,6 +10,8 @@ from fusionnode.errors import SettingsInvalid
 from fusionnode.traces.chain import check_lines, read_seal
 from fusionnode.traces.trail import SUFFIX
 
+_LONGEST_OPENING = 1 << 16
+
 
 @dataclass(frozen=True)
 class TrailFinding:
@@ -40,61 +42,77 @@ class TrailVerdict:
 
 
 def verify_trail(folder: Path, key: bytes) -> TrailVerdict:
-    """Read all files of a trail and hold each against its chain and against the files that name it.
+    """Read all files of a trail, one at a time, and hold each against its chain and against the files that name it.
 
     Raises:
         SettingsInvalid: there is no such folder, or a file cannot be read, or was sealed with a key and none is given.
     """
-    try:
-        texts = {path.name: path.read_text("utf-8", "replace") for path in sorted(folder.glob(f"*{SUFFIX}"))}
-    except OSError as problem:
-        raise _name_unusable(folder, f"cannot be read: {problem.strerror}") from None
     if not folder.is_dir():
         raise _name_unusable(folder, "is not there")
     findings: list[TrailFinding] = []
-    records, since_keyed = 0, False
-    for name, text in texts.items():
-        lines = _split_whole(text)
-        records += len(lines)
-        opening = _read_opening(lines)
+    records = 0
+    try:
+        paths = sorted(folder.glob(f"*{SUFFIX}"))
+        openings = {path.name: _read_opening(path) for path in paths}
+        findings += _compare_keys(folder, openings, key)
+        named = _collect_named(openings)
+        findings += [
+            TrailFinding(name, 0, sound=False, words=f"is missing; {by[0][0]} names it")
+            for name, by in named.items()
+            if name not in openings
+        ]
+        for path in paths:
+            text = path.read_text("utf-8", "replace")
+            records += text.count("\n")
+            keyed = openings[path.name].get("keyed", True)
+            findings += _look_at(path.name, text, key if keyed else b"", named.get(path.name, []))
+    except OSError as problem:
+        raise _name_unusable(folder, f"cannot be read: {problem.strerror}") from None
+    return TrailVerdict(len(paths), records, tuple(findings))
+
+
+def _compare_keys(folder: Path, openings: dict[str, dict[str, Any]], key: bytes) -> Iterator[TrailFinding]:
+    """Yield the files that claim to have had no key though one before them had."""
+    since_keyed = False
+    for name, opening in openings.items():
         if opening.get("keyed") and not key:
             raise _name_unusable(folder, f"was sealed with a key ({name}), and none is set")
         if since_keyed and not opening.get("keyed", True):
-            words = "says that there was no key; earlier files had one"
-            findings.append(TrailFinding(name, 1, sound=False, words=words))
+            yield TrailFinding(name, 1, sound=False, words="says that there was no key; earlier files had one")
         since_keyed = since_keyed or bool(opening.get("keyed"))
-        findings += _look_at(name, text, lines, key if opening.get("keyed", True) else b"")
-        findings += _look_before(name, opening, texts)
-    return TrailVerdict(len(texts), records, tuple(findings))
 
 
-def _look_at(name: str, text: str, lines: list[str], key: bytes) -> Iterator[TrailFinding]:
+def _collect_named(openings: dict[str, dict[str, Any]]) -> dict[str, list[tuple[str, str]]]:
+    """Return for each file that others name who named it with which seal."""
+    named: dict[str, list[tuple[str, str]]] = {}
+    for by, opening in openings.items():
+        after = opening.get("after")
+        for name, seal in after.items() if isinstance(after, dict) else ():
+            named.setdefault(name, []).append((by, str(seal)))
+    return named
+
+
+def _look_at(name: str, text: str, key: bytes, named: list[tuple[str, str]]) -> Iterator[TrailFinding]:
+    lines = text.split("\n")[:-1]
     for flaw in check_lines(lines, key):
         yield TrailFinding(name, flaw.line, sound=False, words=flaw.words)
     if text and not text.endswith("\n"):
         yield TrailFinding(name, len(lines) + 1, sound=True, words="ends in the middle of a record, as after a crash")
     for number, line in enumerate(lines, start=1):
-        if '"lost":' in line and "message" not in line:
+        if '"lost":' in line and '"message":' not in line:
             yield TrailFinding(name, number, sound=True, words="tells of records that could not be kept")
+    seals = {read_seal(line) for line in lines}
+    for by, seal in named:
+        if seal and seal not in seals:
+            yield TrailFinding(name, 0, sound=False, words=f"lacks its end; {by} names a record that is not there")
 
 
-def _look_before(name: str, opening: dict[str, Any], texts: dict[str, str]) -> Iterator[TrailFinding]:
-    """Yield what is missing of the files that ``name`` says were there when it was begun."""
-    after = opening.get("after")
-    for earlier, seal in after.items() if isinstance(after, dict) else ():
-        if earlier not in texts:
-            yield TrailFinding(earlier, 0, sound=False, words=f"is missing; {name} names it")
-        elif seal and seal not in {read_seal(line) for line in _split_whole(texts[earlier])}:
-            yield TrailFinding(earlier, 0, sound=False, words=f"lacks its end; {name} names a record that is not there")
-
-
-def _split_whole(text: str) -> list[str]:
-    return text.split("\n")[:-1]
-
-
-def _read_opening(lines: list[str]) -> dict[str, Any]:
+def _read_opening(path: Path) -> dict[str, Any]:
+    """Return the first record of a file; empty where it holds none."""
+    with path.open(encoding="utf-8", errors="replace") as file:
+        line = file.readline(_LONGEST_OPENING)
     try:
-        opening = json.loads(lines[0]) if lines else {}
+        opening = json.loads(line) if line.endswith("\n") else {}
     except ValueError:
         return {}
     return opening if isinstance(opening, dict) else {}

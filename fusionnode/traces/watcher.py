@@ -17,6 +17,7 @@ from fusionnode.traces.events import (
     tell_application,
     tell_association,
     tell_command,
+    tell_deletion,
     tell_query,
     tell_refusal,
     tell_transfer,
@@ -171,9 +172,13 @@ class Watcher:
         source, target = describe_source(self._own, requests=True), describe_target(peer, requests=False)
         self._tell_transfer(source, target, transfer, begins=False)
 
-    def command_given(self, verb: str, job: str, facts: Mapping[str, str], trouble: str = "") -> None:
-        """A person changed by hand what becomes of a job; ``verb`` is that of the command line."""
-        self.trail.record(tell_command(name_account(), verb, job, facts, trouble))
+    def data_deleted(self, kind: str, name: str, why: str) -> None:
+        """What was received or made is gone."""
+        self.trail.record(tell_deletion(self._own.ae_title, kind, name, why))
+
+    def command_given(self, verb: str, subject: str, facts: Mapping[str, str], trouble: str = "") -> None:
+        """A person changed by hand what becomes of a job or series; ``verb`` is that of the command line."""
+        self.trail.record(tell_command(name_account(), verb, subject, facts, trouble))
 
     def _mind(self) -> None:
         while not self._stop.wait(_MINDING_SECONDS):

@@ -68,7 +68,7 @@ def assemble_volume(series: Iterable[Dataset]) -> Volume:
     everything = list(series)
     if not everything:
         raise SeriesUnsupported("A series without instances is no volume.", remedy="Send the series.", slices=0)
-    images = [ds for ds in everything if holds_image(str(ds.get("SOPClassUID", "")))]
+    images = [ds for ds in everything if holds_image(str(read_value(ds, "SOPClassUID") or ""))]
     # Where nothing is an image, the refusal shall name what is there.
     datasets: Sequence[Dataset] = images or everything
     _require(datasets, _NAMES)
@@ -84,7 +84,7 @@ def assemble_volume(series: Iterable[Dataset]) -> Volume:
         voxels=rescale_planes(ordered, scale),
         grid=derive_grid(ordered),
         unit=scale.unit,
-        frame_of_reference_uid=str(head.get("FrameOfReferenceUID") or ""),
+        frame_of_reference_uid=str(read_value(head, "FrameOfReferenceUID") or ""),
         series_instance_uid=str(head.SeriesInstanceUID),
         sources=tuple(plane.source for plane in ordered),
         notes=tuple(note for note in (copies, choice.note, *scale.notes) if note),

@@ -38,7 +38,7 @@ from fusionnode.volumes.decode_apart import (
 )
 from fusionnode.volumes.decode_child import DECODER_ERRORS
 from fusionnode.volumes.planes import count_frames
-from fusionnode.volumes.values import read_numbers
+from fusionnode.volumes.values import read_numbers, read_value
 
 MAX_FRAME_BYTES = 1 << 28
 MAX_OBJECT_BYTES = 1 << 30
@@ -79,7 +79,7 @@ def check_pixels(ds: Dataset) -> None:
             highest of the bits stored.
     """
     samples = _demand_count(ds, "SamplesPerPixel")
-    photometric = str(ds.get("PhotometricInterpretation") or "of no stated kind")
+    photometric = str(read_value(ds, "PhotometricInterpretation") or "of no stated kind")
     if samples != 1 or photometric != "MONOCHROME2":
         raise SeriesUnsupported(
             f"Pixels are {photometric} with {samples} sample(s); a scalar volume is MONOCHROME2 with one.",
@@ -161,7 +161,10 @@ def _check_size(ds: Dataset) -> None:
     if min(rows, columns, frames) < 1 or bits not in (8, 16, 32):
         raise _make_unreadable(ds, f"claims {frames} frames of {rows} x {columns} with {bits} bits")
     frame_bytes = rows * columns * bits // 8
-    claimed_bytes, held_bytes = frame_bytes * frames, len(ds.PixelData or b"")
+    pixels = read_value(ds, "PixelData") or b""
+    if not isinstance(pixels, bytes):
+        raise _make_unreadable(ds, "holds Pixel Data that are no bytes")
+    claimed_bytes, held_bytes = frame_bytes * frames, len(pixels)
     if frame_bytes > MAX_FRAME_BYTES or claimed_bytes > MAX_OBJECT_BYTES:
         raise _make_unreadable(ds, f"claims {claimed_bytes} bytes of pixels, more than is ever needed")
     shrunk = _find_syntax(ds).is_encapsulated
@@ -224,7 +227,7 @@ def _demand_count(ds: Dataset, keyword: str) -> int:
 
 
 def _find_syntax(ds: Dataset) -> UID:
-    syntax = getattr(ds, "file_meta", Dataset()).get("TransferSyntaxUID")
+    syntax = read_value(getattr(ds, "file_meta", Dataset()), "TransferSyntaxUID")
     if not syntax or not UID(syntax).is_transfer_syntax:
         raise _make_unreadable(ds, f"has no known transfer syntax ({syntax or 'absent'})")
     return UID(syntax)

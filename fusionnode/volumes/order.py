@@ -10,6 +10,7 @@ from fusionnode.domain.grid import Grid
 from fusionnode.errors import GeometryIrregular, SeriesMixed, SeriesUnsupported
 from fusionnode.volumes.candidates import COSINE_TOLERANCE, SAME_POSITION_MM
 from fusionnode.volumes.planes import Plane
+from fusionnode.volumes.values import read_value
 
 SPACING_TOLERANCE_MM = 0.05
 SPACING_TOLERANCE = 0.01
@@ -20,13 +21,13 @@ FARTHEST_MM = 1e6
 _NAMED_AT_MOST = 8
 
 _SHARED: dict[str, Callable[[Plane], object]] = {
-    "SeriesInstanceUID": lambda plane: str(plane.ds.get("SeriesInstanceUID", "")),
+    "SeriesInstanceUID": lambda plane: str(read_value(plane.ds, "SeriesInstanceUID") or ""),
     "SOPClassUID": lambda plane: plane.source.sop_class_uid,
-    "FrameOfReferenceUID": lambda plane: str(plane.ds.get("FrameOfReferenceUID") or ""),
+    "FrameOfReferenceUID": lambda plane: str(read_value(plane.ds, "FrameOfReferenceUID") or ""),
     "Rows and Columns": lambda plane: plane.shape,
     "PixelSpacing": lambda plane: tuple(round(value, 4) for value in plane.spacing_mm),
     "Units": lambda plane: plane.units,
-    "DecayCorrection": lambda plane: str(plane.ds.get("DecayCorrection") or ""),
+    "DecayCorrection": lambda plane: str(read_value(plane.ds, "DecayCorrection") or ""),
 }
 
 

@@ -1,10 +1,12 @@
 """Sets a job or a series aside for a human to look at, and lets it go on."""
 
+from contextlib import closing
 from datetime import UTC, datetime
 
 from fusionnode.errors import JobUnknown
 from fusionnode.index.store import open_ledger
 from fusionnode.settings import Settings
+from fusionnode.worker.commanded import commanded
 
 
 def set_aside(settings: Settings, subject: str) -> str:
@@ -15,15 +17,13 @@ def set_aside(settings: Settings, subject: str) -> str:
         Unavailable: the database does not answer.
     """
     ledger, now = open_ledger(settings.ledger_url), datetime.now(UTC)
-    try:
-        ledger.hold_job(subject, now)
-    except JobUnknown:
-        jobs = ledger.hold_series(subject, now)
-        return f"series {subject} is set aside with {len(jobs)} jobs"
-    else:
+    with closing(ledger), commanded(settings, "quarantine", subject):
+        try:
+            ledger.hold_job(subject, now)
+        except JobUnknown:
+            jobs = ledger.hold_series(subject, now)
+            return f"series {subject} is set aside with {len(jobs)} jobs"
         return f"job {subject} is set aside"
-    finally:
-        ledger.close()
 
 
 def let_go_on(settings: Settings, subject: str) -> str:
@@ -34,12 +34,10 @@ def let_go_on(settings: Settings, subject: str) -> str:
         Unavailable: the database does not answer.
     """
     ledger, now = open_ledger(settings.ledger_url), datetime.now(UTC)
-    try:
-        ledger.release_job(subject, now)
-    except JobUnknown:
-        jobs = ledger.release_series(subject, now)
-        return f"series {subject} goes on with {len(jobs)} jobs"
-    else:
+    with closing(ledger), commanded(settings, "release", subject):
+        try:
+            ledger.release_job(subject, now)
+        except JobUnknown:
+            jobs = ledger.release_series(subject, now)
+            return f"series {subject} goes on with {len(jobs)} jobs"
         return f"job {subject} goes on"
-    finally:
-        ledger.close()

@@ -9,9 +9,10 @@ from typing import Any
 
 from fusionnode.errors import Unavailable, format_frames
 from fusionnode.flow.housekeeping import ClockWatch, Finding, Housekeeper
+from fusionnode.flow.observing import ExchangeObserver
 from fusionnode.intake.quota import Load, measure_bytes, write_load
 from fusionnode.settings import QuotaSettings, Settings
-from fusionnode.wiring import Node, build_housekeeper, open_node
+from fusionnode.wiring import Node, build_housekeeper, build_watcher, open_node
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ class Housekeeping:
         if self._node.settings.quota != QuotaSettings():
             self._measure(monotonic)
         if believed and monotonic - self._cleaned_at >= _CLEAN_SECONDS:
-            _clean(self._housekeeper, now)
+            _clean(self._housekeeper, now, self._node.observer)
             self._cleaned_at = monotonic
 
     def _measure(self, monotonic: float) -> None:
@@ -74,16 +75,21 @@ def clean_spool(settings: Settings, *, dry_run: bool) -> list[dict[str, Any]]:
         Misconfigured: a pipeline, the spool or the database schema is wrong.
         Unavailable: the database does not answer.
     """
-    housekeeper = build_housekeeper(open_node(settings))
     now = datetime.now(UTC)
-    found = housekeeper.list_old(now) if dry_run else _clean(housekeeper, now)
+    if dry_run:
+        found = build_housekeeper(open_node(settings)).list_old(now)
+    else:
+        with build_watcher(settings, "clean") as watcher:
+            found = _clean(build_housekeeper(open_node(settings)), now, watcher)
     return [
         {"kind": one.kind, "name": one.name, "goes": one.judgement.discard, "why": one.judgement.why} for one in found
     ]
 
 
-def _clean(housekeeper: Housekeeper, now: datetime) -> list[Finding]:
+def _clean(housekeeper: Housekeeper, now: datetime, observer: ExchangeObserver) -> list[Finding]:
     gone = housekeeper.clean(now)
+    for one in gone:
+        observer.data_deleted(one.kind, one.name, one.judgement.why)
     if gone:
         logger.info("housekeeping deleted %d series and results", len(gone))
     return gone

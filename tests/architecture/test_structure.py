@@ -26,6 +26,7 @@ MAY_CATCH_EVERYTHING = {
     "intake/folder.py",
     "intake/handlers.py",
     "intake/listener.py",
+    "intake/sockets.py",
     "traces/endpoint.py",
     "volumes/rescale.py",
     "volumes/pixels.py",

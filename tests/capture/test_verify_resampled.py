@@ -13,8 +13,10 @@ from fusionnode.capture.resampled import build_resampled
 from fusionnode.capture.verify import verify_captures
 from fusionnode.errors import CaptureInvalid
 from fusionnode.pipeline.schema import Compression
+from fusionnode.volumes.suv import measure_suv
 from tests.support.captures import make_request, make_scene, with_output, with_uptake
 from tests.support.datasets import Layout
+from tests.support.enhanced import make_enhanced_pet, suffix_moments
 
 Change = Callable[[Dataset], None]
 
@@ -112,3 +114,25 @@ def test_a_resampled_series_that_nobody_asked_for_or_that_is_missing_is_noticed(
 def test_the_uptake_must_fit_the_grid() -> None:
     with pytest.raises(ValueError, match="uptake"):
         make_request(uptake=np.zeros((1, 2, 3), np.float32))
+
+
+@pytest.mark.parametrize("offset", ["", "+0300"])
+def test_an_enhanced_object_whose_moments_state_their_own_offset_may_leave(offset: str) -> None:
+    scene = make_scene(fixed=Layout(3, 34, 33))
+    for ds in scene.fixed:
+        ds.TimezoneOffsetFromUTC = "+0100"
+    enhanced = make_enhanced_pet(scene.moving)
+    suffix_moments(enhanced, "+0300")
+    enhanced.TimezoneOffsetFromUTC = offset
+    request = with_uptake(make_request(replace(scene, moving=[enhanced])))
+    objects = build(request)
+    verify_captures(objects, request)
+    assert (objects[-1].TimezoneOffsetFromUTC, objects[-1].SeriesTime) == ("+0100", "080200.00")
+    assert measure_suv(objects[-3:]).factor == pytest.approx(request.prepared.moving_scale, rel=1e-12)
+
+
+@pytest.mark.parametrize("offset", ["+0200", "+0300"])
+def test_a_clock_that_nobody_named_is_noticed(offset: str) -> None:
+    request = ask()
+    with pytest.raises(CaptureInvalid, match="TimezoneOffsetFromUTC"):
+        verify_captures(build(request, set_value("TimezoneOffsetFromUTC", offset)), request)

@@ -85,7 +85,8 @@ def test_a_frame_that_nobody_vouches_for_is_registered_and_not_claimed() -> None
     assert prepared.estimate.method is MotionMethod.REGISTERED
     assert prepared.estimate.motion.displacement_mm(prepared.grid.centre_mm) > 5
     assert prepared.moving_frame_of_reference_uid == ""
-    assert [note for note in prepared.notes if "do not trust it" in note]
+    [note] = [note for note in prepared.notes if "do not trust it" in note]
+    assert "shows them unregistered" in note
 
 
 def test_the_same_series_in_any_order_give_the_same_bytes() -> None:

@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz.seeds import CORPUS, list_seeds
-from tests.fuzz.targets import Target, listening, read_strange_header
+from fusionnode.intake.folder import read_folder
+from fusionnode.intake.reports import ReportFolder
+from fusionnode.volumes.assemble import assemble_volume
+from tests.fuzz.seeds import CORPUS, list_seeds, make_neighbours
+from tests.fuzz.targets import Target, listening, read_strange_header, read_strange_volume, wrap_dataset
 
 
 def _list(target: str) -> list[Path]:
@@ -29,13 +32,33 @@ def test_a_strange_header_is_read_or_refused(path: Path, tmp_path: Path) -> None
     read_strange_header(path.read_bytes(), tmp_path)
 
 
+@pytest.mark.parametrize("path", _list("header"), ids=lambda path: path.name)
+def test_a_strange_file_becomes_a_volume_or_is_refused(path: Path, tmp_path: Path) -> None:
+    read_strange_volume(path.read_bytes(), tmp_path, make_neighbours())
+
+
 @pytest.mark.parametrize("path", _list("pdu"), ids=lambda path: path.name)
 def test_a_strange_conversation_is_ended_and_the_next_peer_is_served(path: Path, target: Target) -> None:
     target.send(path.read_bytes())
     target.require_life()
 
 
-def test_a_good_conversation_of_the_corpus_really_stores_something(target: Target) -> None:
-    target.send((CORPUS / "pdu" / "store").read_bytes())
+@pytest.mark.parametrize("name", ["store", "store-in-parts", "store-deflated"])
+def test_a_good_conversation_of_the_corpus_really_stores_something(target: Target, name: str) -> None:
+    target.send((CORPUS / "pdu" / name).read_bytes())
     assert len(list(target.spool.list_arrivals())) == 1
     target.require_life()
+
+
+def test_a_report_of_the_corpus_is_really_kept(target: Target) -> None:
+    target.send((CORPUS / "pdu" / "report").read_bytes())
+    target.await_quiet()
+    assert len(list(ReportFolder(target.spool.root).list_reports())) == 1
+    target.require_life()
+
+
+def test_a_good_object_of_the_corpus_really_becomes_a_volume(tmp_path: Path) -> None:
+    (tmp_path / "mr.dcm").write_bytes(wrap_dataset((CORPUS / "header" / "mr-explicit").read_bytes()))
+    mr = read_folder(tmp_path)
+    neighbours = [ds for ds in make_neighbours() if ds.SeriesInstanceUID == mr[0].SeriesInstanceUID]
+    assert assemble_volume([*mr, *neighbours]).voxels.shape == (3, 2, 2)

@@ -8,7 +8,7 @@ from fusionnode.domain.job import JobEvent, JobState
 from fusionnode.domain.terms import SeriesState, Step
 from fusionnode.errors import LedgerUnavailable, OutputOccupied, SettingsInvalid
 from fusionnode.index.backup import load_ledger, require_empty, restart_steps, save_ledger
-from fusionnode.index.store import SqlLedger, open_ledger
+from fusionnode.index.store import SqlLedger, migrate, open_ledger
 from tests.support.ledgers import LATER, NOW, enter_series, make_job
 
 
@@ -72,6 +72,23 @@ def test_every_unfinished_job_begins_its_step_again_and_the_others_rest(ledger: 
 def test_a_ledger_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(LedgerUnavailable, match="no ledger"):
         save_ledger(f"sqlite:///{tmp_path / 'none.sqlite'}", tmp_path)
+
+
+def test_what_a_lost_ledger_left_behind_does_not_get_into_the_one_that_is_put_back(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'ledger.sqlite'}"
+    migrate(url)
+    (tmp_path / "copy").mkdir()
+    name = save_ledger(url, tmp_path / "copy")
+    ledger = open_ledger(url)
+    ledger.add_job(make_job())
+    log = (tmp_path / "ledger.sqlite-wal").read_bytes()
+    ledger.close()
+    (tmp_path / "ledger.sqlite").unlink()
+    (tmp_path / "ledger.sqlite-wal").write_bytes(log)
+    load_ledger(url, tmp_path / "copy", name)
+    restored = open_ledger(url)
+    assert restored.list_jobs() == []
+    restored.close()
 
 
 def test_without_the_programs_of_postgresql_it_is_said_what_to_install(

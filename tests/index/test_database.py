@@ -75,7 +75,7 @@ def test_a_reader_sees_one_moment(ledger_url: str) -> None:
 def test_only_new_rows_are_inserted_and_counted(ledger_url: str) -> None:
     database = Database(ledger_url)
     row = {"series_instance_uid": "1.2", "study_instance_uid": "1.3", "patient_id": "", "issuer": "", "birth_date": ""}
-    row |= {"sex": "", "authority": "", "generation": 1, "first_seen_at": NOW}
+    row |= {"sex": "", "authority": "", "generation": 1, "first_seen_at": NOW, "last_seen_at": NOW, "held": False}
     with database.write() as connection:
         assert insert_new(connection, SeriesRow, [row, row]) == 1
         assert insert_new(connection, SeriesRow, [row, row | {"series_instance_uid": "1.4"}]) == 1

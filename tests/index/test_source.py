@@ -44,6 +44,16 @@ def test_read_series_with_a_file_destroyed_is_refused(tmp_path: Path) -> None:
         node.source.read_series(job.fixed, pixels=True)
 
 
+def test_read_series_with_an_identifier_of_an_impossible_representation_is_refused(tmp_path: Path) -> None:
+    node = open_test_node(tmp_path)
+    job = queue_job(node, tmp_path)
+    victim = tmp_path / "spool" / node.ledger.find_series(job.fixed).instances[2].path
+    tag = bytes.fromhex("08001800")
+    victim.write_bytes(victim.read_bytes().replace(tag + b"UI", tag + b"U4"))
+    with pytest.raises(DatasetUnreadable):
+        node.source.read_series(job.fixed, pixels=True)
+
+
 def test_read_series_of_an_unknown_series_is_told(tmp_path: Path) -> None:
     with pytest.raises(Exception, match=r"1\.2\.3"):
         open_test_node(tmp_path).source.read_series(SeriesKey("1.2.3", 1), pixels=False)

@@ -104,7 +104,7 @@ def test_every_rejection_is_one_of_the_standard_and_is_told_in_words(
         assert (sent.result, sent.result_source, sent.diagnostic) == rejection
         assert assoc.is_rejected
     assert [peer.ae_title for peer, _ in witness.seen] == ["MR7"] * 6
-    assert len({reason for _, reason in witness.seen}) == 5
+    assert len({reason for _, reason in witness.seen}) == 6
 
 
 def test_the_peer_is_described_by_what_it_asked() -> None:

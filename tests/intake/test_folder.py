@@ -36,6 +36,17 @@ def test_read_folder_with_a_broken_file_names_it(tmp_path: Path) -> None:
         read_folder(tmp_path)
 
 
+@pytest.mark.parametrize("tag", ["20000e00", "08001800"])
+def test_read_folder_with_an_identifier_of_an_impossible_representation_names_the_file(
+    tmp_path: Path, tag: str
+) -> None:
+    paths = write_series(tmp_path, make_mr_series())
+    content = paths[3].read_bytes()
+    paths[3].write_bytes(content.replace(bytes.fromhex(tag) + b"UI", bytes.fromhex(tag) + b"U4"))
+    with pytest.raises(DatasetUnreadable, match=paths[3].name):
+        read_folder(tmp_path)
+
+
 def test_read_folder_finds_the_series_below_and_leaves_other_files_alone(tmp_path: Path) -> None:
     series = make_mr_series()
     write_series(tmp_path / "deep" / "down", series)

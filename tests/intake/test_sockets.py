@@ -2,6 +2,7 @@ import gc
 import inspect
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from socketserver import ThreadingMixIn
@@ -9,6 +10,7 @@ from socketserver import ThreadingMixIn
 import pytest
 from pynetdicom import AE, Association, build_context
 from pynetdicom.dimse_messages import DIMSEMessage
+from pynetdicom.dul import DULServiceProvider
 from pynetdicom.fsm import TRANSITION_TABLE
 from pynetdicom.pdu_primitives import P_DATA
 from pynetdicom.sop_class import Verification
@@ -16,9 +18,11 @@ from pynetdicom.transport import AssociationSocket, ThreadedAssociationServer
 
 from fusionnode.intake.door import Door
 from fusionnode.intake.limits import PDU_LIMIT_BYTES
+from fusionnode.intake.listener import Listener
 from fusionnode.intake.sockets import IntakeServer, PromptSocket, hasten
 from fusionnode.intake.spool import Spool
 from fusionnode.intake.streaming import StreamingProvider
+from tests.support.wire import ABORTED, connected, encode_echo, establish, read_pdus
 
 Ends = tuple[PromptSocket, socket.socket]
 
@@ -120,6 +124,54 @@ def test_an_answer_that_comes_too_late_is_dropped_and_kills_no_thread(ends: Ends
     assoc.dul.state_machine.do_action("Evt9")
     assert assoc.dul.to_provider_queue.empty()
     assoc.dul.state_machine.do_action("Evt9")
+
+
+@pytest.fixture
+def listener(tmp_path: Path) -> Iterator[Listener]:
+    one = Listener("NODE", "127.0.0.1", 0, Spool(tmp_path, reserve_bytes=0))
+    one.start()
+    yield one
+    one.stop(grace_seconds=1)
+
+
+def _list_threads() -> list[threading.Thread]:
+    return [one for one in threading.enumerate() if isinstance(one, Association | DULServiceProvider)]
+
+
+def _require_end(connection: socket.socket, caplog: pytest.LogCaptureFixture) -> None:
+    pdus = [one.kind for one in read_pdus(connection)]
+    assert pdus == [ABORTED]
+    deadline = time.monotonic() + 10
+    while _list_threads() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert _list_threads() == []
+    ours = "".join(one.getMessage() for one in caplog.records if one.name.startswith("fusionnode"))
+    assert "ValueError" in ours
+    assert "Doe^" not in ours
+
+
+def test_what_the_state_machine_cannot_take_ends_the_association_and_both_its_threads(
+    listener: Listener, caplog: pytest.LogCaptureFixture
+) -> None:
+    with connected(listener.port) as peer:
+        establish(peer)
+        peer.sendall(b"\x07\0\0\0\0\x04\0\0\xff\xff")
+        _require_end(peer, caplog)
+
+
+def test_what_the_serving_thread_cannot_take_ends_the_association_and_both_its_threads(
+    listener: Listener, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = "^".join(("Doe", "John"))
+
+    def fail(*_: object) -> None:
+        raise ValueError(words)
+
+    monkeypatch.setattr(Association, "_serve_request", fail)
+    with connected(listener.port) as peer:
+        establish(peer)
+        peer.sendall(encode_echo())
+        _require_end(peer, caplog)
 
 
 def test_what_is_relied_upon_inside_pynetdicom_is_still_there() -> None:

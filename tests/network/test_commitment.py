@@ -1,6 +1,7 @@
 """Storage commitment from asking to the ledger: with a real Orthanc, and with peers that report otherwise or not."""
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,9 @@ from fusionnode.delivery.destination import Destination
 from fusionnode.delivery.sender import AssociationSender
 from fusionnode.domain.job import Job, JobState
 from fusionnode.domain.terms import Step
+from fusionnode.errors import SpoolFull
 from fusionnode.intake.listener import Listener
+from fusionnode.intake.spool import Spool
 from fusionnode.settings import DestinationSettings, WorkSettings
 from fusionnode.wiring import Node, build_listener
 from fusionnode.worker.jobs import list_job_facts
@@ -228,10 +231,21 @@ def test_the_listener_answers_success_only_for_a_report_that_is_durable(tmp_path
     assert list((tmp_path / "away").iterdir()) == []
 
 
-def test_below_the_reserve_of_the_spool_a_report_is_refused_and_comes_again(tmp_path: Path) -> None:
-    node = open_test_node(tmp_path, spool_reserve_mb=2**40)
+def test_a_report_is_taken_when_instances_are_not_and_refused_when_there_is_hardly_any_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = shutil.disk_usage(tmp_path).free >> 20
     report = Dataset()
     report.TransactionUID = "1.2.3"
+    node = open_test_node(tmp_path, spool_reserve_mb=2 * free)
+    with pytest.raises(SpoolFull):
+        node.spool.check_space()
     with _listening(node) as listener:
+        assert send_report(listener.port, report) == 0x0000
+    [(name, _)] = node.reports.list_reports()
+    node.reports.discard_report(name)
+    # As an association meets it that was there before.
+    monkeypatch.setattr(Spool, "is_congested", lambda _: False)
+    with _listening(open_test_node(tmp_path, spool_reserve_mb=2**40)) as listener:
         assert send_report(listener.port, report) == 0x0213
     assert list(node.reports.list_reports()) == []

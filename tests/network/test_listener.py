@@ -179,8 +179,9 @@ def test_other_bytes_under_the_same_uid_are_both_kept(listener: Listener, spool:
 
 
 def test_a_full_spool_is_told_and_nothing_stays(tmp_path: Path) -> None:
-    spool = Spool(tmp_path / "spool", reserve_bytes=2**62)
+    spool = Spool(tmp_path / "spool", reserve_bytes=0)
     with listening(spool) as listener, associated(listener.port) as assoc:
+        spool.reserve_bytes = 2**62
         for ds in make_mr_series(Layout(slices=2)):
             assert send(assoc, ds) == Status.OUT_OF_RESOURCES
         assert list_files(spool.root) == []

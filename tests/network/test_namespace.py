@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from fusionnode.flow.observing import RemotePeer, Unobserved
 from fusionnode.settings import PeerSettings, Settings
-from fusionnode.wiring import build_listener
+from fusionnode.wiring import build_listener, build_watcher
 from tests.support.datasets import Layout, make_mr_series
 from tests.support.files import write_series
 from tests.support.nodes import make_settings
@@ -21,14 +20,6 @@ pytestmark = pytest.mark.system
 
 # A network that no real one uses (RFC 5737), for hosts that live only as long as this test.
 OURS, SCANNER, STRANGER = "203.0.113.1", "203.0.113.10", "203.0.113.20"
-
-
-class Witness(Unobserved):
-    def __init__(self) -> None:
-        self.refused: list[tuple[RemotePeer, str]] = []
-
-    def association_refused(self, peer: RemotePeer, reason: str) -> None:
-        self.refused.append((peer, reason))
 
 
 @dataclass(frozen=True)
@@ -81,30 +72,40 @@ def _make_site(folder: Path) -> Settings:
     return make_settings(folder, host=OURS, peers=peers)
 
 
-def test_only_the_host_that_is_allowed_can_send_and_the_other_is_told_of(
+def test_only_the_host_that_is_allowed_can_send_and_the_other_is_in_the_audit_trail(
     tmp_path: Path, hosts: tuple[Host, Host]
 ) -> None:
     sender, echo = require_tool("storescu"), require_tool("echoscu")
     folder = tmp_path / "sent"
     write_series(folder, make_mr_series(Layout(slices=2, rows=32, columns=32)))
-    witness = Witness()
-    listener = build_listener(_make_site(tmp_path))
-    listener.observer = witness
-    listener.start()
-    try:
-        scanner, stranger = hosts
-        place = (OURS, str(listener.port))
-        called = ("-aec", "FUSIONNODE", "-aet", "MR1")
-        assert stranger.run(echo, *called, *place).returncode != 0
-        assert stranger.run(sender, *called, "+sd", *place, str(folder)).returncode != 0
-        spool = tmp_path / "spool"
-        assert not [path for path in spool.rglob("*") if path.is_file()]
-        assert [(peer.address, reason) for peer, reason in witness.refused] == [(STRANGER, "address not allowed")] * 2
+    settings = _make_site(tmp_path)
+    listener = build_listener(settings)
+    with build_watcher(settings, "listen") as watcher:
+        listener.observer = watcher
+        listener.start()
+        try:
+            scanner, stranger = hosts
+            place = (OURS, str(listener.port))
+            called = ("-aec", "FUSIONNODE", "-aet", "MR1")
+            assert stranger.run(echo, *called, *place).returncode != 0
+            assert stranger.run(sender, *called, "+sd", *place, str(folder)).returncode != 0
+            assert _list_stored(settings) == []
+            assert scanner.run(echo, "-aec", "FUSIONNODE", "-aet", "OTHER", *place).returncode != 0
+            assert _list_stored(settings) == []
+            done = scanner.run(sender, *called, "+sd", *place, str(folder))
+            assert done.returncode == 0, done.stderr
+            assert len(_list_stored(settings)) == 2
+        finally:
+            listener.stop(grace_seconds=5)
+    trail = [line for path in (settings.spool / "audit").rglob("*") if path.is_file() for line in _read_lines(path)]
+    assert len([line for line in trail if STRANGER in line and "address not allowed" in line]) == 2
+    assert len([line for line in trail if SCANNER in line and "OTHER" in line]) == 1
 
-        assert scanner.run(echo, "-aec", "FUSIONNODE", "-aet", "OTHER", *place).returncode != 0
-        done = scanner.run(sender, *called, "+sd", *place, str(folder))
-        assert done.returncode == 0, done.stderr
-        assert len(list((spool / "arrivals").iterdir())) == 2
-        assert [peer.ae_title for peer, _ in witness.refused[2:]] == ["OTHER"]
-    finally:
-        listener.stop(grace_seconds=5)
+
+def _list_stored(settings: Settings) -> list[Path]:
+    folders = ("incoming", "arrivals", "instances", "quarantine")
+    return [path for name in folders for path in (settings.spool / name).rglob("*") if path.is_file()]
+
+
+def _read_lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines()

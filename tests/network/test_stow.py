@@ -238,3 +238,30 @@ def test_https_is_believed_only_from_the_authority_of_the_site(tmp_path: Path, o
         for tls in (TlsSettings(ca=strangers.own.certificate), None):
             with pytest.raises(DestinationUnreachable, match="certificate is not accepted"):
                 list(_make_sender(tmp_path, url, tls=build_tls(tls)).send("web", owed))
+
+
+@pytest.mark.system
+@pytest.mark.parametrize(
+    ("host", "days", "told"), [("DNS:elsewhere.example", 2, "127.0.0.1"), ("IP:127.0.0.1", -1, "expired")]
+)
+def test_https_with_papers_of_another_host_or_run_out_is_not_spoken(
+    tmp_path: Path, owed: list[Delivery], host: str, days: int, told: str
+) -> None:
+    authority = make_authority(tmp_path / "ca")
+    papers = authority.issue("web", host, days)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(papers.certificate, papers.key)
+    asked: list[_Handler] = []
+
+    def note(request: _Handler) -> tuple[int, str, bytes]:
+        asked.append(request)
+        return 200, "application/dicom+json", b"{}"
+
+    with _serving(note, context) as port:
+        tls = build_tls(TlsSettings(ca=authority.own.certificate))
+        sender = _make_sender(tmp_path, f"https://127.0.0.1:{port}", tls=tls)
+        for ask in (lambda: list(sender.send("web", owed)), lambda: sender.echo("web")):
+            with pytest.raises(DestinationUnreachable, match="certificate is not accepted") as refusal:
+                ask()
+            assert told in str(refusal.value)
+    assert asked == [], "nothing may leave before the certificate was looked at"

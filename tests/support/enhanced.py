@@ -63,6 +63,17 @@ def make_enhanced_pet(classic: Sequence[Dataset]) -> Dataset:
     return ds
 
 
+def suffix_moments(ds: Dataset, offset: str) -> None:
+    """Let every moment of an enhanced PET state that it is by the clock of ``offset``."""
+    [drug] = ds.RadiopharmaceuticalInformationSequence
+    drug.RadiopharmaceuticalStartDateTime += offset
+    ds.DecayCorrectionDateTime += offset
+    for frame in ds.PerFrameFunctionalGroupsSequence:
+        [content] = frame.FrameContentSequence
+        content.FrameAcquisitionDateTime += offset
+        content.FrameReferenceDateTime += offset
+
+
 def _time_pet_frame(frame: Dataset, single: Dataset) -> None:
     """What a classic image says of its time and decay, in the words of functional groups."""
     [content] = frame.FrameContentSequence

@@ -65,8 +65,8 @@ _SAID_WHEN = {
     Status.SUCCESS: "the instance is durable: written, synced, renamed; a C-ECHO or a commitment report likewise",
     Status.PROCESSING_FAILURE: "something unforeseen went wrong; nothing of the instance stays",
     Status.INVALID_ARGUMENT: "N-EVENT-REPORT only: the report names no transaction, or an item of it no instance",
-    Status.RESOURCE_LIMITATION: "N-EVENT-REPORT only: the spool is full",
-    Status.OUT_OF_RESOURCES: "the spool has less room than `spool_reserve_mb`, its file system is full, or a quota is reached",
+    Status.RESOURCE_LIMITATION: "N-EVENT-REPORT only: hardly any space is left in the spool",
+    Status.OUT_OF_RESOURCES: "less than `spool_reserve_mb` is free in the spool, the disk is full, or a quota is met",
     Status.DATASET_DOES_NOT_MATCH: "the data set is of another SOP class or instance than the request says",
     Status.CANNOT_UNDERSTAND: "a UID of the request is none, or the data set is missing or cannot be read",
 }

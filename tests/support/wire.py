@@ -23,6 +23,10 @@ from tests.support.dry_association import list_fragments
 RELEASE_RQ = b"\x05\0\0\0\0\x04\0\0\0\0"
 ACCEPTED, REJECTED, DATA, RELEASED, ABORTED = 2, 3, 4, 6, 7
 _ECHO_CONTEXT, _STORE_CONTEXT = 1, 3
+_OFFERED = (
+    (_ECHO_CONTEXT, "1.2.840.10008.1.1", uid.ExplicitVRLittleEndian),
+    (_STORE_CONTEXT, uid.MRImageStorage, uid.ExplicitVRLittleEndian),
+)
 
 
 @dataclass(frozen=True)
@@ -46,8 +50,13 @@ def connected(port: int, source: str = "127.0.0.1", target: str = "127.0.0.1") -
         yield connection
 
 
-def encode_request(calling: str = "SCANNER", called: str = "NODE", context: str = "1.2.840.10008.3.1.1.1") -> bytes:
-    """An A-ASSOCIATE-RQ for Verification and MR images."""
+def encode_request(
+    calling: str = "SCANNER",
+    called: str = "NODE",
+    context: str = "1.2.840.10008.3.1.1.1",
+    offered: Sequence[tuple[int, str, str]] = _OFFERED,
+) -> bytes:
+    """An A-ASSOCIATE-RQ with presentation contexts of (number, SOP class, transfer syntax)."""
     request = A_ASSOCIATE()
     request.application_context_name = context
     request.calling_ae_title, request.called_ae_title = calling, called
@@ -55,10 +64,9 @@ def encode_request(calling: str = "SCANNER", called: str = "NODE", context: str 
     length.maximum_length_received = 16382
     implementation.implementation_class_uid = UID("1.2.3")
     request.user_information = [length, implementation]
-    offered = {_ECHO_CONTEXT: UID("1.2.840.10008.1.1"), _STORE_CONTEXT: uid.MRImageStorage}
     contexts = []
-    for number, sop_class in offered.items():
-        one = build_context(sop_class, uid.ExplicitVRLittleEndian)
+    for number, sop_class, syntax in offered:
+        one = build_context(sop_class, syntax)
         one.context_id = number
         contexts.append(one)
     request.presentation_context_definition_list = contexts
@@ -76,9 +84,11 @@ def encode_echo() -> bytes:
     return b"".join(_encode_data(message.encode_msg(_ECHO_CONTEXT, 16382)))
 
 
-def encode_store(encoded: bytes, sop_instance_uid: str) -> list[bytes]:
-    """The P-DATA-TF PDUs of a C-STORE request for an MR image; the first is its command set."""
-    return _encode_data(list_fragments(encoded, sop_instance_uid, context_id=_STORE_CONTEXT))
+def encode_store(
+    encoded: bytes, sop_instance_uid: str, sop_class_uid: str = uid.MRImageStorage, context_id: int = _STORE_CONTEXT
+) -> list[bytes]:
+    """The P-DATA-TF PDUs of a C-STORE request; the first is its command set."""
+    return _encode_data(list_fragments(encoded, sop_instance_uid, sop_class_uid, context_id))
 
 
 def encode_fragment(control: int, content: bytes, context_id: int = _STORE_CONTEXT) -> bytes:

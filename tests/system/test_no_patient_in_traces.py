@@ -219,7 +219,7 @@ def check_that_all_that_happened(told: dict[str, str], lines: list[dict[str, Any
         "Begin Transferring",
         "Instances Transferred",
         "Query",
-        "Job: resend",
+        "Command: resend",
     ):
         assert event in told["trail"], event
     assert "are whole" in told["audit"]
@@ -229,4 +229,4 @@ def check_that_all_that_happened(told: dict[str, str], lines: list[dict[str, Any
     assert any(line.get("job") for line in lines)
     assert any(line.get("association") for line in lines)
     assert 'fusionnode_jobs_ended_total{verdict="committed"}' in told["metrics"]
-    assert "1 fused" in told["batch"]
+    assert "1 written" in told["batch"]

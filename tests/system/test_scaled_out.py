@@ -1,5 +1,6 @@
 """The scaled-out form: Redis, PostgreSQL, listener, sweep and three workers as processes; one of them is killed."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from fusionnode.capture.identity import FusedIdentity
 from fusionnode.demo.pacs import OrthancPacs
 from fusionnode.settings import load_settings
+from fusionnode.traces.verify import verify_trail
 from tests.support.running import await_value, free_port, storescu, write_site
 from tests.support.stack import Stack, running_stack
 from tests.support.tools import require_tool
@@ -44,3 +46,16 @@ def test_a_fuse_worker_killed_in_mid_job_costs_time_and_nothing_else(stack: Stac
     assert len({ds.SOPInstanceUID for ds in fused}) == len(fused) == slices
     series = [one for one in orthanc.list_series() if one != fused[0].SeriesInstanceUID]
     assert len(series) == 1, "beside the fused series there is only the registration object's"
+    check_trail(load_settings(stack.site).spool / "audit", slices)
+
+
+def check_trail(folder: Path, slices: int) -> None:
+    """The files of all processes, that of the killed one too, make one whole trail: who brought what where."""
+    assert verify_trail(folder, b"").sound
+    told = [json.loads(line) for path in folder.iterdir() for line in path.read_text().splitlines()]
+    roles = {one["begun"]["role"] for one in told if "begun" in one}
+    assert roles == {"listen", "sweep", "work.prepare", "work.fuse", "work.send"}
+    moved = [one for one in told if one.get("event") == "DICOM Instances Transferred"]
+    ways = [(one["participants"][0]["name"], one["objects"][0]["instances"]) for one in moved]
+    assert ("STORESCU", slices) in ways
+    assert ("FUSIONNODE", slices) in ways

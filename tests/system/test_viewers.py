@@ -181,7 +181,8 @@ def test_ohif_shows_each_pixel_where_it_lies_in_the_patient_in_step_with_the_mri
         for index in first_middle_last(len(fused))[:2]:
             ds = shown[FUSED].instances[index]
             viewer.show(next(place for place, one in enumerate(pictures) if f"/{ds.SOPInstanceUID}/" in one))
-            assert share_of_equals(viewer.read_pixels(ds), fused[index], 2) > 0.99
+            # Its letters and buttons stand over two in a hundred pixels.
+            assert share_of_equals(viewer.read_pixels(ds), fused[index], 2) > 0.97
 
 
 def list_places(viewer: Ohif, one: Shown) -> NDArray[np.float64]:

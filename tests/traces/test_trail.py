@@ -133,10 +133,3 @@ def test_a_new_day_and_a_full_file_begin_another_that_names_the_one_before(tmp_p
     openings = [one for one in read_records(tmp_path / "audit") if "begun" in one]
     assert [sorted(one["after"]) for one in openings] == [names[:number] for number in range(len(names))]
     assert verify_trail(tmp_path / "audit", KEY).sound
-
-
-def test_whoever_listens_hears_what_was_written(trail: AuditTrail) -> None:
-    heard: list[str] = []
-    trail.hear = lambda message, at: heard.append(message)
-    trail.record(make_event("HEARD"))
-    assert ["HEARD" in one for one in heard] == [True]

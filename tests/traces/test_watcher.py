@@ -120,7 +120,7 @@ def test_the_life_of_a_process_is_told(watcher: Watcher, tmp_path: Path) -> None
         watcher.command_given("resend", "j1", {"destination": "pacs"})
     assert list_events(tmp_path) == [
         "Application Activity: Application Start",
-        "Job: resend",
+        "Command: resend",
         "Application Activity: Application Stop",
     ]
 

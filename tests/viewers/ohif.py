@@ -22,12 +22,17 @@ FOLDER = Path(__file__).resolve().parents[2] / ".venv" / "viewers" / "ohif"
 """Where `make screenshots` puts it."""
 
 _ROOT = "/dicom-web"
+_PATIENCE_SECONDS = 180
+"""It loads some megabytes of program anew for every page."""
+
 _VIEWPORT = "const v = window.cornerstone.getEnabledElements()[0].viewport; "
 _PASSED_ON = ("Content-Type", "Content-Length")
 
 
 class _Handler(SimpleHTTPRequestHandler):
-    """The viewer's files; its configuration; every other page is its own page; DICOMweb is the PACS's."""
+    """The viewer's files, but for `_SCRIPTS`; every other page is its own page; DICOMweb is the PACS's."""
+
+    protocol_version = "HTTP/1.1"
 
     def __init__(self, pacs: str, *arguments: Any, **options: Any) -> None:
         self._pacs = pacs
@@ -37,8 +42,8 @@ class _Handler(SimpleHTTPRequestHandler):
         path = self.path.partition("?")[0]
         if path.startswith(_ROOT):
             self._pass_on()
-        elif path == "/app-config.js":
-            self._answer(200, {"Content-Type": "text/javascript"}, _SCRIPT.encode())
+        elif path in _SCRIPTS:
+            self._answer(200, {"Content-Type": "text/javascript"}, _SCRIPTS[path].encode())
         else:
             if not Path(self.translate_path(path)).is_file():
                 self.path = "/index.html"
@@ -99,10 +104,11 @@ _CONFIGURATION = {
         }
     ],
 }
-# The tour that greets a newcomer would stand in every picture.
-_SCRIPT = (
-    f"""localStorage.setItem("shownTours", '["basicViewerTour"]'); window.config = {json.dumps(_CONFIGURATION)};"""
-)
+_SCRIPTS = {
+    # The tour that greets a newcomer would stand in every picture.
+    "/app-config.js": f"""localStorage.setItem("shownTours", '["basicViewerTour"]');"""
+    f"window.config = {json.dumps(_CONFIGURATION)};",
+}
 
 
 @contextmanager
@@ -125,7 +131,10 @@ class Ohif:
         self._browser = browser
         query = {"StudyInstanceUIDs": study_uid, "initialSeriesInstanceUID": series_uid}
         browser.open(f"{address}/viewer?{urlencode(query)}")
-        browser.await_value("return document.querySelector('.viewport-element, .viewport-wrapper') !== null")
+        browser.await_value(
+            "return document.querySelector('.viewport-element') || document.body.innerText.includes('PDF viewer')",
+            seconds=_PATIENCE_SECONDS,
+        )
         browser.await_stillness()
 
     def list_pictures(self) -> list[str]:
@@ -159,7 +168,7 @@ class Ohif:
 def open_planes(browser: Browser, address: str, study_uid: str) -> None:
     """Open a study in three planes (OHIF's "MPR")."""
     browser.open(f"{address}/viewer?{urlencode({'StudyInstanceUIDs': study_uid, 'hangingProtocolId': 'mpr'})}")
-    browser.await_value("return document.querySelectorAll('.viewport-element').length > 2")
+    browser.await_value("return document.querySelectorAll('.viewport-element').length > 2", seconds=_PATIENCE_SECONDS)
     browser.await_stillness()
 
 

@@ -99,7 +99,7 @@ def _visit_explorer(browser: Browser, pacs: OrthancPacs, shown: Mapping[str, Sho
 
 def _visit_ohif(browser: Browser, pacs: OrthancPacs, shown: Mapping[str, Shown], album: Album) -> None:
     with serving_ohif(f"http://127.0.0.1:{pacs.http_port}") as address:
-        for one in shown.values():
+        for one in (one for one in shown.values() if one.study_uid == shown["mr"].study_uid):
             viewer = Ohif(browser, address, one.study_uid, one.uid)
             pictures = viewer.list_pictures()
             # Where it cannot show a series it opens another one, or none.

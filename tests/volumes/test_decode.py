@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydicom import Dataset, dcmread
+from pydicom.dataelem import RawDataElement
 from pydicom.encaps import encapsulate
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import (
@@ -64,6 +65,15 @@ def test_signed_values_stay_signed() -> None:
     ds = make_pt_series()[5]
     ds.PixelData = np.full((32, 24), -7, dtype="<i2").tobytes()
     assert (_decode(ds) == -7).all()
+
+
+@pytest.mark.parametrize(("vr", "found"), [("LW", "PixelData"), ("US", "no bytes")])
+def test_pixels_of_another_representation_are_refused(vr: str, found: str) -> None:
+    ds = make_mr_series()[0]
+    raw = RawDataElement(ds["PixelData"].tag, vr, len(ds.PixelData), ds.PixelData, 0, False, True)
+    ds[raw.tag] = raw
+    with pytest.raises(DatasetUnreadable, match=found):
+        check_pixels(ds)
 
 
 def test_frames_count_from_one() -> None:

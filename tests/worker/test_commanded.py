@@ -24,8 +24,8 @@ def test_resend_is_told_with_whom_and_what(tmp_path: Path) -> None:
     job = publish_objects(node, make_mr_series(Layout(slices=2, rows=8, columns=8)))
     assert resend_job(node.settings, job.id, "pacs", everything=True) == 2
     [told] = list_told(node.settings)
-    assert (told["event"], told["outcome"]) == ("Job: resend", 0)
-    assert told["objects"] == [{"Job": job.id, "destination": "pacs", "instances": "all"}]
+    assert (told["event"], told["outcome"]) == ("Command: resend", 0)
+    assert told["objects"] == [{"Job or Series": job.id, "destination": "pacs", "instances": "all"}]
     assert told["participants"][0]["name"]
 
 
@@ -34,7 +34,7 @@ def test_what_was_refused_is_told_as_refused(tmp_path: Path) -> None:
     with pytest.raises(JobUnknown):
         retry_job(node.settings, "unknown")
     [told] = list_told(node.settings)
-    assert (told["event"], told["outcome"], told["why"]) == ("Job: retry", 4, "JobUnknown")
+    assert (told["event"], told["outcome"], told["why"]) == ("Command: retry", 4, "JobUnknown")
 
 
 def test_a_defect_is_not_told_as_success(tmp_path: Path) -> None:

@@ -1,6 +1,9 @@
 """The housekeeping on a real node: a real spool, a real ledger, real files."""
 
 import json
+import signal
+import subprocess
+import sys
 import threading
 from datetime import timedelta
 from pathlib import Path
@@ -14,6 +17,7 @@ from fusionnode.domain.terms import SeriesState, Step
 from fusionnode.errors import LedgerUnavailable, SpoolFull
 from fusionnode.settings import QuotaSettings
 from fusionnode.wiring import Node, build_housekeeper, build_sweeper
+from fusionnode.worker.explain import explain_uid, tell_explanation
 from fusionnode.worker.housekeeping import Housekeeping, clean_spool, repeat_housekeeping
 from fusionnode.worker.jobs import list_series_facts, reindex_spool
 from fusionnode.worker.steps import StepRunner
@@ -56,6 +60,9 @@ def test_what_was_delivered_goes_and_coming_again_it_is_kept_but_not_fused_twice
         assert _list_files(node, "instances", "outbox", "trash") == []
         assert {fact["state"] for fact in list_series_facts(node.settings)} == {"discarded"}
         assert reindex_spool(node.settings) == 0
+        [told] = explain_uid(node.settings, job.fixed.series_instance_uid, MONTHS)["series"]
+        assert (told["state"], told["pipelines"], told["jobs"][0]["state"]) == ("discarded", [], "stored")
+        assert list(tell_explanation({"series": [told]}))
 
         fixed, moving = make_pair()
         put_in_spool(node, [*fixed, *moving], tmp_path / "again")
@@ -92,6 +99,35 @@ def test_an_instance_acknowledged_between_the_two_halves_of_a_deletion_is_in_the
     assert not node.ledger.list_series((SeriesState.DISCARDED,))
 
 
+@pytest.mark.parametrize("moved", [0, 7])
+def test_killed_between_or_in_the_halves_of_a_deletion_the_next_round_ends_it(tmp_path: Path, moved: int) -> None:
+    with storage_pacs(tmp_path) as pacs:
+        node, job = _deliver(tmp_path, pacs)
+    site = tmp_path / "site.toml"
+    site.write_text(f'spool = "{node.spool.root}"\n[destinations.pacs]\nae_title = "A"\nhost = "127.0.0.1"\nport = 1\n')
+    script = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from fusionnode.settings import load_settings\n"
+        "from fusionnode.workbench.trash import TrashFolder\n"
+        "from fusionnode.worker.housekeeping import clean_spool\n"
+        "throw = TrashFolder.throw\n"
+        "def die(self, places):\n"
+        "    if len(places) > 7:\n"
+        f"        throw(self, places[:{moved}])\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "TrashFolder.throw = die\n"
+        "clean_spool(load_settings(Path(sys.argv[1])), dry_run=False)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", script, str(site)], check=False, timeout=100)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(_list_files(node, "instances", "outbox")) == 30 - moved
+    assert {fact["state"] for fact in list_series_facts(node.settings)} == {"discarded"}
+    Housekeeping(node).go_round(MONTHS, 0)
+    assert _list_files(node, "instances", "outbox", "trash") == []
+    assert node.ledger.find_job(job.id).state is JobState.STORED
+
+
 def test_a_clock_that_jumps_years_deletes_nothing(tmp_path: Path) -> None:
     with storage_pacs(tmp_path) as pacs:
         node, _ = _deliver(tmp_path, pacs)
@@ -111,6 +147,8 @@ def test_the_command_tells_what_would_go_and_then_deletes_it(tmp_path: Path) -> 
     assert len(clean_spool(node.settings, dry_run=False)) == 3
     assert _list_files(node, "instances", "outbox", "trash") == []
     assert clean_spool(node.settings, dry_run=True) == []
+    trail = "".join(path.read_text() for path in (node.spool.root / "audit").iterdir())
+    assert trail.count('"event":"DICOM Study Deleted"') == 3
 
 
 def test_a_quota_stops_the_listener_and_lets_it_go_on(tmp_path: Path) -> None:

@@ -43,9 +43,8 @@ def test_a_spool_without_room_or_without_folders_cannot_take_images(tmp_path: Pa
 def test_a_trail_that_cannot_be_written_makes_the_node_unready_until_it_can(tmp_path: Path) -> None:
     settings = make_settings(tmp_path)
     place = settings.spool / "audit"
-    place.parent.mkdir()
-    place.write_text("in the way")
     watcher = build_watcher(settings, "serve")
+    place.write_text("in the way")
     watcher.command_given("retry", "j1", {})
     with pytest.raises(FusionNodeError, match="1 records wait"):
         check_audit(watcher)
