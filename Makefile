@@ -20,9 +20,10 @@ test: $(STAMP)
 	$(BIN)/python -m pytest -m "not slow" --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 # Whole batches, every real series and every odd input, soaks of training: an hour on 2 cores.
+# What is seen in a browser is left to `make screenshots`.
 test-slow: $(STAMP)
 	@deploy/install-services.sh
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m "slow and not viewers"
 
 # Kills every process at every point, takes away broker, database, PACS, disk and time: minutes; prints a table.
 chaos: $(STAMP)
@@ -104,6 +105,7 @@ screenshots: $(STAMP) $(VIEWERS)/ohif/index.html
 	$(BIN)/python -m pytest tests/system/test_viewers.py
 
 $(VIEWERS)/ohif/index.html: Makefile
+	rm -rf $(VIEWERS)
 	mkdir -p $(VIEWERS)/ohif
 	if command -v npm > /dev/null; then \
 	  npm pack --silent --pack-destination $(VIEWERS) $(OHIF) && \

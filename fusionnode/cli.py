@@ -204,7 +204,8 @@ def jobs(site: Site = None, as_json: AsJson = False) -> None:
     if as_json:
         _print_json(facts)
         return
-    table = Table("job", "state", "pipeline", "made", "stored", "reason")
+    # Whole, however narrow the screen: it is what every other command asks for.
+    table = Table(Column("job", no_wrap=True), "state", "pipeline", "made", "stored", "reason")
     for fact in facts:
         stored = "\n".join(_tell_destination(one) for one in fact["destinations"])
         table.add_row(fact["id"], fact["state"], fact["pipeline"], fact["moment"], stored, fact["reason"])
@@ -220,7 +221,7 @@ def series(site: Site = None, as_json: AsJson = False) -> None:
     if as_json:
         _print_json(facts)
         return
-    table = Table("series", "modality", "frames", "state", "why")
+    table = Table(Column("series", overflow="fold"), "modality", "frames", "state", "why")
     for fact in facts:
         name = f"{fact['series_instance_uid']}#{fact['generation']}"
         why = "\n".join([fact["reason"], *fact["not_paired"]])

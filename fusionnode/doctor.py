@@ -1,17 +1,25 @@
 """Looks at an installation the way a worried administrator would, and says what is wrong."""
 
 import importlib.metadata
+import json
+import os
 import shutil
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from fusionnode import __version__
+from fusionnode.certificates import read_ends
 from fusionnode.errors import FusionNodeError
 from fusionnode.exposure import refuse_exposed
 from fusionnode.settings import PeerSettings, Settings, WebArchiveSettings, WebDestinationSettings
 from fusionnode.wiring import build_archive, build_entrance, build_sender, check_secrets, load_pipelines, open_spool
 
 _LIBRARIES = ("pydicom", "pynetdicom", "SimpleITK", "highdicom", "torch", "numpy", "celery", "redis", "SQLAlchemy")
+_RENEWAL = timedelta(days=30)
+_HTTP_SECONDS = 8.0  # longer than the slowest check behind /readyz
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,10 @@ def examine(settings: Settings) -> Iterator[Finding]:
         ("spool", _probe_spool),
         ("database", _probe_database),
         ("broker", _probe_broker),
+        ("audit", _probe_audit),
+        ("certificates", _probe_certificates),
+        ("http.port", lambda settings: _probe_http(settings, settings.http.port)),
+        ("http.sweep_port", _probe_sweep_port),
     ]
     for subject, probe in probes:
         yield _examine_one(subject, lambda probe=probe: probe(settings))  # type: ignore[misc]
@@ -101,6 +113,65 @@ def _probe_broker(settings: Settings) -> str:
         return "none; the node works embedded"
     redis.Redis.from_url(url, socket_connect_timeout=3, socket_timeout=3).ping()
     return "answers"
+
+
+def _probe_audit(settings: Settings) -> str:
+    folder = settings.audit.folder or settings.spool / "audit"
+    refuse_exposed([folder], "The audit trail")
+    known = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not os.access(known, os.W_OK | os.X_OK):
+        raise FusionNodeError(f"{folder} cannot be written.", remedy="Give it to the user that runs fusionnode.")
+    if settings.audit.read_key():
+        return f"{folder}, sealed with a key"
+    return f"{folder}, without a key: seals show damage, not malice, and patients are not named"
+
+
+def _probe_certificates(settings: Settings) -> str:
+    """Tell which certificate runs out first; one of ours is ill a month before, a file of authorities once all are."""
+    now = datetime.now(UTC)
+    ends = [(min(read_ends(path)), path) for path in settings.list_certificate_files()]
+    ends += [(max(read_ends(path)), path) for path in settings.list_authority_files()]
+    late = sorted(one for one in ends if one[0] < now + _RENEWAL)
+    if late:
+        words = ", ".join(f"{path} {'ran' if end < now else 'runs'} out on {end:%Y-%m-%d}" for end, path in late)
+        raise FusionNodeError(
+            f"{words}.", remedy="Replace the files; the listener takes them by itself, what sends needs a restart."
+        )
+    if not ends:
+        return "none"
+    end, path = min(ends)
+    return f"{len(ends)} files; the first to run out is {path}, on {end:%Y-%m-%d}"
+
+
+def _probe_http(settings: Settings, port: int | None) -> str:
+    """Ask the process that serves on ``port`` whether it is ready, if there is one."""
+    if not port:
+        return "none; nothing is served"
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.http.host, settings.http.host)
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}/readyz"
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(url, timeout=_HTTP_SECONDS) as answer:
+            answered = answer.read()
+    except urllib.error.HTTPError as refusal:
+        with refusal:
+            answered = refusal.read()
+    except urllib.error.URLError:
+        return f"nothing answers on {host}:{port}; the process does not run"
+    try:
+        checks = json.loads(answered)["checks"]
+        trouble = [f"{name}: {one['words']}" for name, one in checks.items() if not one["well"]]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise FusionNodeError(f"Something else answers on {url}.", remedy="Set another port.") from None
+    if trouble:
+        raise FusionNodeError(f"{url} is not ready: {'; '.join(trouble)}")
+    return f"{url} is ready"
+
+
+def _probe_sweep_port(settings: Settings) -> str:
+    if not settings.broker_url.get_secret_value():
+        return "not used; the node works embedded"
+    return _probe_http(settings, settings.http.sweep_port)
 
 
 def _probe_destination(settings: Settings, name: str) -> str:

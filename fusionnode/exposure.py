@@ -1,5 +1,7 @@
-"""Who else on this host can read what should stay secret: the spool, the database, keys and passwords."""
+"""Who else on this host can read what should stay secret, and whose it is: spool, database, keys and passwords."""
 
+import os
+import pwd
 import stat
 from collections.abc import Iterable
 from pathlib import Path
@@ -37,3 +39,29 @@ def refuse_exposed(paths: Iterable[Path], what: str) -> None:
                 remedy=f"Run `chmod o-rwx {path}`, and leave it to the user that runs fusionnode.",
                 path=str(path),
             )
+
+
+def refuse_as_root(folder: Path) -> None:
+    """Check that root does not write into a folder of the user that runs the node, who then could not read its files.
+
+    Where there is no ``folder`` yet, it is the one above it that counts.
+
+    Raises:
+        SettingsInvalid: this process is root, and the folder is somebody else's.
+    """
+    found = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    owner = found.stat().st_uid
+    if os.geteuid() == 0 and owner != 0:
+        name = _name_user(owner)
+        raise SettingsInvalid(
+            f"{found} belongs to {name}, and what root writes there {name} could not read.",
+            remedy=f"Run the command as that user: `runuser -u {name} -- fusionnode ...`.",
+            path=str(found),
+        )
+
+
+def _name_user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"#{number}"

@@ -20,4 +20,4 @@ MALFORMED = (
 early: what is read lies in memory."""
 
 NOT_CODABLE = (*MALFORMED, RuntimeError)
-"""At an object that cannot be written, or whose frames cannot be decoded; decoders written in C raise RuntimeError."""
+"""At an object that cannot be read or written, or whose frames cannot be decoded; decoders in C raise RuntimeError."""

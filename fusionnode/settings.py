@@ -317,6 +317,19 @@ class Settings(BaseSettings):
         if scheme.startswith("sqlite") and place:
             yield Path(place)
 
+    def list_certificate_files(self) -> Iterator[Path]:
+        """Yield the files of this node's own certificates."""
+        yield from (one.certificate for one in self._list_tls() if one.certificate)
+
+    def list_authority_files(self) -> Iterator[Path]:
+        """Yield the files of the authorities that are trusted."""
+        yield from (one.ca for one in self._list_tls() if one.ca)
+
+    def _list_tls(self) -> Iterator[TlsSettings | ListenerTlsSettings]:
+        yield from (one.tls for one in (*self.destinations.values(), *self.archives.values()) if one.tls)
+        if self.tls:
+            yield self.tls
+
     def list_secret_files(self) -> Iterator[Path]:
         """Yield the files of keys and passwords."""
         for one in (*self.destinations.values(), *self.archives.values()):

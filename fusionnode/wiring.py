@@ -20,7 +20,7 @@ from fusionnode.delivery.sender import AssociationSender
 from fusionnode.delivery.stow import StowSender, WebDestination
 from fusionnode.domain.retention import RetentionLimits
 from fusionnode.errors import PipelineInvalid, SettingsInvalid
-from fusionnode.exposure import refuse_exposed
+from fusionnode.exposure import refuse_as_root, refuse_exposed
 from fusionnode.flow.housekeeping import Holdings, Housekeeper
 from fusionnode.flow.observing import UNOBSERVED, ExchangeObserver, RemotePeer
 from fusionnode.flow.ports import Ledger, Outbox, PreparedStore, Reports, Sender, SeriesSource
@@ -142,8 +142,9 @@ def open_spool(settings: Settings) -> Spool:
     """Open the spool, making its folders.
 
     Raises:
-        SettingsInvalid: it cannot be used, or other users of this host can read it.
+        SettingsInvalid: it cannot be used, other users of this host can read it, or it is not root's, who asks.
     """
+    refuse_as_root(settings.spool)
     asked = settings.quota
     quota = Quota(int(asked.spool_gb * 1e9), asked.waiting_jobs, asked.unpaired_series)
     spool = Spool(settings.spool, settings.spool_reserve_mb * 1024 * 1024, quota)
@@ -165,7 +166,8 @@ def build_sender(settings: Settings) -> Router:
             place = (name, one.ae_title, one.host, one.port)
             nodes[name] = Destination(*place, settings.ae_title, tls, one.commitment)
         else:
-            servers[name] = WebDestination(name, one.url, build_tls(one.tls), one.user, _read_password(name, one))
+            password = _read_password(f"destination {name}", one)
+            servers[name] = WebDestination(name, one.url, build_tls(one.tls), one.user, password)
     reports = ReportFolder(settings.spool)
     to_nodes = AssociationSender(settings.spool, nodes, keep_report=reports.keep_report)
     to_servers = StowSender(settings.spool, servers)
@@ -200,7 +202,7 @@ def build_archive(settings: Settings, name: str) -> ObservedArchive:
         peer = Peer(name, one.ae_title, one.host, one.port, settings.ae_title, tls)
         archive: Archive = DimseArchive(peer, Method(one.retrieve), one.move_to or settings.ae_title)
     else:
-        access = (one.user, _read_password(name, one)) if one.user else None
+        access = (one.user, _read_password(f"archive {name}", one)) if one.user else None
         archive = WebArchive(name, one.url, build_tls(one.tls), access)
     return ObservedArchive(archive, _describe_peer(one))
 
@@ -258,14 +260,14 @@ def _translate_unusable(problem: OSError, tls: TlsSettings | ListenerTlsSettings
     )
 
 
-def _read_password(name: str, destination: WebDestinationSettings) -> str:
-    if destination.password_file is None:
-        return destination.password.get_secret_value()
+def _read_password(whose: str, server: WebDestinationSettings) -> str:
+    if server.password_file is None:
+        return server.password.get_secret_value()
     try:
-        return destination.password_file.read_text(encoding="utf-8").strip()
+        return server.password_file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as problem:
         raise SettingsInvalid(
-            f"The password of destination {name} cannot be read from {destination.password_file}.",
+            f"The password of {whose} cannot be read from {server.password_file}.",
             remedy="Let this process read that file.",
         ) from problem
 

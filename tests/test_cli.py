@@ -191,7 +191,9 @@ def test_resend_and_jobs_tell_each_destination_s_account(run: Run, tmp_path: Pat
     [account] = node.ledger.list_consignments(job.id)
     node.ledger.save_consignment(sending, replace(account, dead=True, reason="It was switched off."), MOMENT)
     node.ledger.advance_job(sending, JobEvent.FAILED, MOMENT)
-    assert "pacs: 0/2, given up" in run("jobs", "--site", str(site)).output
+    shown = run("jobs", "--site", str(site)).output
+    assert "pacs: 0/2, given up" in shown
+    assert job.id in shown, "it is what is typed next, and has to be there whole"
     told = run("resend", job.id, "--destination", "pacs", "--site", str(site))
     assert (told.status, told.output) == (0, f"2 instances of {job.id} are to be sent\n")
     assert "given up" not in run("jobs", "--site", str(site)).output

@@ -7,6 +7,7 @@ import pytest
 
 from fusionnode.demo.pacs import OrthancPacs, StoragePacs
 from fusionnode.doctor import examine
+from fusionnode.errors import FusionNodeError
 from fusionnode.index.store import migrate
 from fusionnode.settings import (
     ArchiveSettings,
@@ -16,6 +17,8 @@ from fusionnode.settings import (
     WebArchiveSettings,
     WebDestinationSettings,
 )
+from fusionnode.trace_settings import AuditSettings, HttpSettings
+from fusionnode.traces.endpoint import Check, Checks, Endpoint
 from tests.support.certificates import make_authority
 from tests.support.nodes import make_settings, open_test_node, storage_pacs
 from tests.support.pacs import find_dicomweb_root, find_free_port, running_orthanc
@@ -90,6 +93,62 @@ def test_secrets_that_others_can_read_are_ill(tmp_path: Path) -> None:
         assert well is False
         assert "every user of this host" in words
     assert "hunter2" not in str(findings)
+
+
+def test_certificates_that_run_out_are_ill_a_month_before(tmp_path: Path) -> None:
+    authority = make_authority(tmp_path / "ca")
+    long, short = authority.issue("long", days=400), authority.issue("short", days=29)
+
+    def look(**changes: Path) -> tuple[bool | None, str]:
+        tls = ListenerTlsSettings(certificate=long.certificate, key=long.key).model_copy(update=changes)
+        return _findings(make_settings(tmp_path, tls=tls))["certificates"]
+
+    assert look()[0] is True
+    assert str(long.certificate) in look()[1]
+    for changes in ({"certificate": short.certificate}, {"ca": authority.own.certificate}):
+        well, words = look(**changes)
+        assert well is False
+        assert "runs out on 20" in words
+    # An authority of a bundle may run out as long as another does not.
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_text(short.certificate.read_text() + long.certificate.read_text())
+    assert look(ca=bundle)[0] is True
+    assert look(certificate=bundle)[0] is False
+
+
+def test_the_audit_trail_is_ill_where_it_cannot_be_kept(tmp_path: Path) -> None:
+    key = tmp_path / "audit.key"
+    key.write_text("secret")
+    assert "without a key" in _findings(make_settings(tmp_path))["audit"][1]
+    well, words = _findings(make_settings(tmp_path, audit=AuditSettings(key_file=key)))["audit"]
+    assert (well, "sealed with a key" in words) == (True, True)
+    key.write_text("")
+    assert _findings(make_settings(tmp_path, audit=AuditSettings(key_file=key)))["audit"][0] is False
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        assert _findings(make_settings(tmp_path, audit=AuditSettings(folder=Path(name))))["audit"][0] is False
+
+
+def test_a_process_that_serves_http_is_asked_whether_it_is_ready(tmp_path: Path) -> None:
+    def refuse() -> str:
+        raise FusionNodeError("The disk is full.")
+
+    def look(ready: dict[str, Check]) -> tuple[bool | None, str]:
+        endpoint = Endpoint("127.0.0.1", 0, bytes, Checks({}), Checks(ready))
+        endpoint.start()
+        try:
+            http = HttpSettings(port=endpoint.port, sweep_port=find_free_port())
+            findings = _findings(make_settings(tmp_path, http=http, broker_url="redis://127.0.0.1:1/0"))
+        finally:
+            endpoint.stop()
+        assert "does not run" in findings["http.sweep_port"][1]
+        return findings["http.port"]
+
+    assert look({"spool": lambda: "1 MiB free"})[0] is True
+    well, words = look({"spool": refuse})
+    assert well is False
+    assert "spool: The disk is full." in words
+    assert _findings(make_settings(tmp_path))["http.port"] == (True, "none; nothing is served")
 
 
 @pytest.mark.system

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fusionnode.errors import SettingsInvalid
-from fusionnode.exposure import is_exposed, refuse_exposed
+from fusionnode.exposure import is_exposed, refuse_as_root, refuse_exposed
 
 
 @pytest.fixture
@@ -68,3 +68,19 @@ def test_the_refusal_says_what_and_what_to_do(open_folder: Path) -> None:
     assert refusal.value.remedy.startswith(f"Run `chmod o-rwx {path}`")
     os.chmod(path, path.stat().st_mode & ~0o007)  # noqa: PTH101
     refuse_exposed([path], "The key")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_root_does_not_write_where_another_user_runs_the_node(tmp_path: Path) -> None:
+    spool = tmp_path / "state" / "spool"
+    refuse_as_root(spool)
+    spool.parent.mkdir()
+    os.chown(spool.parent, 65534, 65534)
+    with pytest.raises(SettingsInvalid, match="belongs to") as refusal:
+        refuse_as_root(spool)
+    assert "runuser -u" in refusal.value.remedy
+    spool.mkdir()
+    refuse_as_root(spool)
+    os.chown(spool, 4242, 4242)
+    with pytest.raises(SettingsInvalid, match="#4242"):
+        refuse_as_root(spool)

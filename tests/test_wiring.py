@@ -176,8 +176,11 @@ def test_a_sender_is_built_for_every_kind_of_destination(tmp_path: Path) -> None
 
 def test_a_password_that_cannot_be_read_stops_the_node_and_only_its_file_is_named(tmp_path: Path) -> None:
     web = WebDestinationSettings(url="http://127.0.0.1:1", user="node", password_file=tmp_path / "gone")
-    with pytest.raises(SettingsInvalid, match="gone"):
+    with pytest.raises(SettingsInvalid, match=r"of destination web cannot be read from .*gone"):
         build_sender(make_settings(tmp_path, destinations={"web": web}))
+    archive = {"url": "http://127.0.0.1:1", "user": "node", "password_file": tmp_path / "gone"}
+    with pytest.raises(SettingsInvalid, match=r"of archive web cannot be read from .*gone"):
+        build_archive(make_settings(tmp_path, archives={"web": archive}), "web")
 
 
 def test_a_listener_that_anybody_can_reach_does_not_start_and_says_what_to_write(tmp_path: Path) -> None:

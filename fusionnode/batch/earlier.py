@@ -11,6 +11,7 @@ from fusionnode.capture.identity import FusedIdentity
 from fusionnode.domain.pair import Pair
 from fusionnode.domain.terms import MANUFACTURER
 from fusionnode.flow.sweep import PairJudgement
+from fusionnode.malformed import MALFORMED
 
 RESULT_MODALITY = "OT"
 """What the series of fused pictures have for a modality."""
@@ -45,7 +46,14 @@ def read_facts(facts: dict[str, Any]) -> EarlierResult:
 
 
 def read_result(header: Dataset) -> EarlierResult | None:
-    """Return which fused series of fusionnode an instance belongs to; None where it is none of them."""
+    """Return which fused series of fusionnode an instance belongs to; None where it is none of them, or spoilt."""
+    try:
+        return _read_result(header)
+    except MALFORMED:
+        return None
+
+
+def _read_result(header: Dataset) -> EarlierResult | None:
     if header.get("Modality") != RESULT_MODALITY or header.get("Manufacturer") != MANUFACTURER:
         return None
     studies = [header, *header.get("StudiesContainingOtherReferencedInstancesSequence", ())]

@@ -3,7 +3,7 @@
 ::
 
     batch.json       what this batch was asked to do
-    journal.jsonl    one line per study found, study fetched, pair passed over; no patient's name or number
+    journal.jsonl    a line for each question asked, study found or fetched, pair passed over; names no patient
     key              makes the pseudonyms of this batch; without it nobody can tell whose they are
     lock             held by the process that works here
     node/            spool and ledger of a node of its own
@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from fusionnode.durable import sync_folder
 from fusionnode.errors import OutputOccupied
 
 _PSEUDONYM_DIGITS = 16
@@ -50,6 +51,8 @@ class BatchFolder:
             os.fsync(handle)
         finally:
             os.close(handle)
+        if not self._notes:
+            sync_folder(self.root)
         self._notes.append(json.loads(line))
 
     def list_notes(self, *what: str) -> list[dict[str, Any]]:
@@ -110,11 +113,7 @@ def write_whole(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
-    handle = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync_folder(path.parent)
 
 
 def _holds_others(root: Path) -> bool:

@@ -14,7 +14,7 @@ from fusionnode.errors import ArchiveUnreachable, FusionNodeError, RetrievalInco
 from fusionnode.retrieval.archive import Archive
 from fusionnode.retrieval.findings import FoundSeries, FoundStudy, unite_studies
 from fusionnode.retrieval.retrieve import Perseverance, retrieve_series
-from fusionnode.retrieval.wishes import DateRange, Wish, read_range
+from fusionnode.retrieval.wishes import DateRange, Wish, read_day
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class Gatherer:
     stopped: bool = False
 
     def search(self, wishes: Iterable[Wish]) -> None:
-        """Find all studies and note them; nothing happens where that was done before.
+        """Find all studies and note them; what was asked before is not asked again.
 
         Raises:
             ArchiveUnreachable: the archive did not answer, however often it was asked.
@@ -54,15 +54,16 @@ class Gatherer:
         if self.folder.list_notes("searched"):
             return
         known = {note["study"] for note in self.folder.list_notes("found")}
-        for wish in wishes:
+        asked = {note["row"] for note in self.folder.list_notes("asked")}
+        for wish in (one for one in wishes if one.row not in asked):
             studies = self._find(wish)
-            if not studies:
-                self.folder.note("nothing", row=wish.row, patient=self._name(wish.patient_id))
             for study in [*studies, *self._find_companions(wish, studies)]:
                 if study.study_instance_uid not in known:
                     known.add(study.study_instance_uid)
                     patient = self._name(study.patient.patient_id)
                     self.folder.note("found", study=study.study_instance_uid, patient=patient, row=wish.row)
+            # Last, so that a kill before it has the whole question asked again.
+            self.folder.note("asked", row=wish.row, patient=self._name(wish.patient_id), studies=len(studies))
         self.folder.note("searched")
 
     def fetch(self) -> Iterator[None]:
@@ -117,7 +118,7 @@ class Gatherer:
         days: dict[str, list[DateRange]] = defaultdict(list)
         for study in studies:
             if study.patient.patient_id:
-                days[study.patient.patient_id].append(read_range(study.date) if study.date else DateRange())
+                days[study.patient.patient_id].append(read_day(study.date))
         found: list[FoundStudy] = []
         for patient_id, ranges in days.items():
             firsts, lasts = [one.first for one in ranges], [one.last for one in ranges]

@@ -12,6 +12,7 @@ from pydicom.uid import UID
 from fusionnode.intake.deposit import deposit, deposit_file
 from fusionnode.intake.spool import AssociationEvidence, Spool
 from fusionnode.intake.streaming import StoreRequest
+from fusionnode.malformed import MALFORMED
 from fusionnode.retrieval.archive import Received
 
 
@@ -53,6 +54,6 @@ class SpoolInbox:
     def read_header(self, sop_instance_uid: str) -> Dataset | None:
         """Return the header of an instance that is here; None where none is, or it cannot be read."""
         for path in self._spool.find_files(sop_instance_uid):
-            with suppress(InvalidDicomError, EOFError, OSError):
+            with suppress(InvalidDicomError, *MALFORMED):
                 return pydicom.dcmread(path, stop_before_pixels=True)
         return None

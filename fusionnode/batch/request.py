@@ -141,7 +141,7 @@ class BatchRequest:
 def choose_pipelines(request: BatchRequest, installed: Mapping[str, Pipeline]) -> dict[str, Pipeline]:
     """Return the pipelines of the batch, by name, with the network and the destinations asked for.
 
-    Another network is part of the version: what it makes has other UIDs than what the pipeline's own makes.
+    Another network makes another edition (`Pipeline.edition`): what it makes has other UIDs than the pipeline's own.
 
     Raises:
         PipelineInvalid: there is no such pipeline.
@@ -161,5 +161,4 @@ def _adapt(pipeline: Pipeline, request: BatchRequest) -> Pipeline:
     changes: dict[str, Any] = {"destinations": request.destinations or (RESULTS,)}
     if request.network and request.network != pipeline.fusion.model:
         changes["fusion"] = pipeline.fusion.model_copy(update={"model": request.network})
-        changes["version"] = f"{pipeline.version}+{request.network}"
     return pipeline.model_copy(update=changes)

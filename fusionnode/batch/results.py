@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pydicom
 
+from fusionnode.durable import sync_folder
 from fusionnode.errors import DestinationUnreachable, SpoolFileMissing
 from fusionnode.flow.ports import Delivery, DeliveryOutcome
 
@@ -24,7 +25,7 @@ class ResultFolder:
         self._folder = folder
 
     def send(self, destination: str, deliveries: Sequence[Delivery]) -> Iterator[DeliveryOutcome]:
-        """Copy each instance and yield that it is there; a file is there whole or not at all.
+        """Copy each instance and yield that it is there, also after a power cut; a file is there whole or not at all.
 
         Raises:
             SpoolFileMissing: an instance is not in the outbox any more.
@@ -32,12 +33,10 @@ class ResultFolder:
         """
         for delivery in deliveries:
             source = self._spool_root / delivery.path
+            if not source.exists():
+                raise SpoolFileMissing(f"{delivery.path} is not in the outbox.", remedy="Fuse the pair again.")
             try:
                 self._copy(source)
-            except FileNotFoundError:
-                raise SpoolFileMissing(
-                    f"{delivery.path} is not in the outbox.", remedy="Fuse the pair again."
-                ) from None
             except OSError as problem:
                 raise DestinationUnreachable(
                     f"{self._folder} cannot be written to: {problem.strerror}.", remedy="Free space, or its rights."
@@ -64,10 +63,14 @@ class ResultFolder:
         tags = ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"]
         header = pydicom.dcmread(source, stop_before_pixels=True, specific_tags=tags)
         target = self._folder / header.StudyInstanceUID / header.SeriesInstanceUID / f"{source.stem}.dcm"
-        target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.parent.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            for folder in (self._folder.parent, self._folder, target.parent.parent):
+                sync_folder(folder)
         temporary = target.with_name(f".{target.name}.partial")
         with temporary.open("wb") as file, source.open("rb") as content:
             shutil.copyfileobj(content, file)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(target)
+        sync_folder(target.parent)

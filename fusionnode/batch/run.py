@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,7 +18,14 @@ from fusionnode.batch.gather import Gatherer
 from fusionnode.batch.inbox import SpoolInbox
 from fusionnode.batch.request import BatchRequest, Progress, choose_pipelines
 from fusionnode.batch.results import ResultFolder
-from fusionnode.batch.summary import list_fetched_series, list_results, list_torn, list_whole, write_summary
+from fusionnode.batch.summary import (
+    EVERYTHING,
+    list_fetched_series,
+    list_results,
+    list_torn,
+    list_whole,
+    write_summary,
+)
 from fusionnode.batch.tree import gather_trees, require_folders
 from fusionnode.batch.verdicts import name_pair
 from fusionnode.domain.job import WAITING, WORKING, Job, JobState
@@ -110,16 +117,24 @@ class _Batch:
         """Do everything but the summary; without ``archive`` the folder trees are taken."""
         self._watcher = watcher
         if self._request.into_node:
-            node = open_node(self.node_settings)
+            self._fill_node(archive, wishes)
+        else:
+            self._run_own_node(archive, wishes)
+
+    def _fill_node(self, archive: Archive | None, wishes: Sequence[Wish]) -> None:
+        node = open_node(self.node_settings)
+        with closing(node.ledger):
             self._show(node)
             for _ in self._gather(node, archive, wishes):
                 self._show(node)
             _Watch(self._folder, node, lambda: self._show(node)).wait()
-            return
+
+    def _run_own_node(self, archive: Archive | None, wishes: Sequence[Wish]) -> None:
         node = self._open_own_node()
         # What earlier runs did is told before anything is done, so that nobody takes it for the pace of this one.
         self._show(node)
         with ExitStack() as stack:
+            stack.enter_context(closing(node.ledger))
             stack.enter_context(Crew(node, self._request.workers))
             stack.enter_context(self._listening())
             sweeper = self._build_sweeper(node)
@@ -138,8 +153,8 @@ class _Batch:
             node = replace(node, sender=ResultFolder(self.node_settings.spool, self._folder.results))
         # Nobody else works here, so whoever holds a lease is dead.
         _release(node, datetime.now(UTC) + timedelta(seconds=self.node_settings.work.lease_seconds))
-        for job in node.ledger.list_jobs((JobState.FAILED,)):
-            node.ledger.retry_job(job.id, datetime.now(UTC))
+        for job in node.ledger.list_jobs((JobState.FAILED,), limit=EVERYTHING):
+            _try_again(node, job)
         return node
 
     def _build_sweeper(self, node: Node) -> Sweeper:
@@ -226,9 +241,8 @@ class _Watch:
             threading.Event().wait(pause)
 
     def _is_done(self) -> bool:
-        ledger = open_ledger(self._node.settings.ledger_url)
-        series = list_fetched_series(self._folder, ledger, everything=False)
-        ledger.close()
+        with closing(open_ledger(self._node.settings.ledger_url)) as ledger:
+            series = list_fetched_series(self._folder, ledger, everything=False)
         fetched = {uid for note in self._folder.list_notes("fetched") for uid in note["series"]}
         settled = not any(one.state in UNSETTLED for one in series.values())
         # A series of which nothing could be indexed never enters the ledger.
@@ -250,13 +264,22 @@ class _Watch:
 
 def _list_jobs(folder: BatchFolder, node: Node) -> list[Job]:
     if folder.owns_node:
-        return node.ledger.list_jobs(limit=1_000_000)
+        return node.ledger.list_jobs(limit=EVERYTHING)
     uids = {uid for note in folder.list_notes("fetched") for uid in note["series"]} | set(list_torn(folder))
     return node.ledger.list_jobs_on(uids)
 
 
 def _sweep(sweeper: Sweeper) -> None:
     sweeper.sweep(datetime.now(UTC), time.monotonic())
+
+
+def _try_again(node: Node, job: Job) -> None:
+    """Begin a failed job anew, or where its results are there, have what is outstanding of them sent."""
+    _, owed = node.ledger.count_deliveries(job.id)
+    if owed and (node.spool.root / "outbox" / job.id).is_dir():
+        node.ledger.resend_job(job.id, datetime.now(UTC))
+    else:
+        node.ledger.retry_job(job.id, datetime.now(UTC))
 
 
 def _release(node: Node, now: datetime) -> None:

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
 from itertools import pairwise
@@ -28,7 +28,8 @@ from fusionnode.settings import Settings
 
 _MOTION = re.compile(r"rotation ([\d.]+) deg, displacement ([\d.]+) mm")
 _OVERLAP = re.compile(r"overlap ([\d.]+)")
-_EVERYTHING = 1_000_000
+EVERYTHING = 1_000_000
+"""More jobs than a batch has."""
 
 
 def write_summary(
@@ -98,7 +99,7 @@ def _list_all_rows(
 ) -> list[Row]:
     own = folder.owns_node
     series = list_fetched_series(folder, ledger, everything=own)
-    jobs = ledger.list_jobs(limit=_EVERYTHING) if own else ledger.list_jobs_on(list(series))
+    jobs = ledger.list_jobs(limit=EVERYTHING) if own else ledger.list_jobs_on(list(series))
     torn = list_torn(folder)
     skipped = {(note["fixed"], note["moving"]): note["there"] for note in folder.list_notes("skipped")}
     for job in jobs:
@@ -115,25 +116,29 @@ def _list_all_rows(
     )
     by_id = {job.id: job for job in jobs}
     rows = [_add_figures(row, by_id.get(row.job), ledger, settings) for row in list_rows(evidence)]
-    return [*rows, *_list_absent(folder, series, torn)]
+    return [*rows, *_list_unfetched(folder, rows), *_list_unfound(folder)]
 
 
-def _list_absent(folder: BatchFolder, series: Mapping[str, Series], torn: Mapping[str, str]) -> list[Row]:
-    """Return rows for what is not in the ledger at all: nothing came of it, or nothing was found."""
-    done = {note["study"] for note in folder.list_notes("fetched")}
+def _list_unfetched(folder: BatchFolder, told: Iterable[Row]) -> Iterator[Row]:
+    """Yield a row for each study that did not come whole, unless a series of it is ``told`` of as not fetched."""
+    lost = [row for row in told if row.verdict is Verdict.NOT_FETCHED]
+    reasons = " ".join(row.reason for row in lost)
+    dealt_with = {note["study"] for note in folder.list_notes("fetched")} | {row.study for row in lost}
     trouble = {note["study"]: note for note in folder.list_notes("torn")}
-    seen = {one.head.study_instance_uid for one in series.values()}
-    rows = []
     for note in folder.list_notes("found"):
-        if note["study"] in done | seen:
+        torn = trouble.get(note["study"])
+        if note["study"] in dealt_with or (torn and torn["series"] and torn["series"] in reasons):
             continue
-        lost = trouble.get(note["study"])
-        reason = f"{lost['error']}: {lost['reason']}" if lost else "not asked for yet"
-        rows.append(Row(Verdict.NOT_FETCHED, reason, note["patient"], note["study"]))
-    for note in folder.list_notes("nothing"):
-        where = f"row {note['row']} of the patient list" if note["row"] else "the query"
-        rows.append(Row(Verdict.NOT_FOUND, f"nothing was found for {where}", note["patient"]))
-    return rows
+        reason = f"{torn['error']}: {torn['reason']}" if torn else "not all of it was asked for yet"
+        yield Row(Verdict.NOT_FETCHED, reason, note["patient"], note["study"])
+
+
+def _list_unfound(folder: BatchFolder) -> Iterator[Row]:
+    """Yield a row for each question to which the archive knew no study."""
+    for note in folder.list_notes("asked"):
+        if not note["studies"]:
+            where = f"row {note['row']} of the patient list" if note["row"] else "the query"
+            yield Row(Verdict.NOT_FOUND, f"nothing was found for {where}", note["patient"])
 
 
 def _add_figures(row: Row, job: Job | None, ledger: SqlLedger, settings: Settings) -> Row:

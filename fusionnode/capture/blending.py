@@ -16,7 +16,7 @@ from pydicom.valuerep import format_number_as_ds
 
 from fusionnode.capture.begin import Beginning, begin_object
 from fusionnode.capture.describe import NOT_DIAGNOSTIC
-from fusionnode.capture.frames import list_group_items
+from fusionnode.capture.frames import find_mapping, list_group_items
 from fusionnode.capture.inherit import read_text
 from fusionnode.capture.references import InstanceReference, list_references
 from fusionnode.capture.request import CaptureRequest
@@ -71,8 +71,12 @@ def build_blending(request: CaptureRequest) -> Dataset:
 def read_rescale(header: Dataset, frame_number: int | None) -> tuple[float, float]:
     """Return Rescale Slope and Intercept of a frame (from 1) or an image; 1 and 0 where there are none.
 
-    Enhanced objects have them in their functional groups, the frame's own before the shared ones (PS3.3 C.7.6.16.2.9).
+    Enhanced objects have them in their functional groups, the frame's own before the shared ones (PS3.3 C.7.6.16.2.9);
+    what is said here of enhanced PET is the mapping by which its values got their unit, where there is one.
     """
+    mapping = find_mapping(header, frame_number)
+    if mapping is not None:
+        return float(mapping.RealWorldValueSlope), float(mapping.RealWorldValueIntercept)
     for place in (header, *list_group_items(header, frame_number, "PixelValueTransformationSequence")):
         if read_text(place, "RescaleSlope"):
             return float(place.RescaleSlope), float(read_text(place, "RescaleIntercept") or 0)

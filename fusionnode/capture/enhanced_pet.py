@@ -11,7 +11,7 @@ from pydicom import Dataset
 from pydicom.valuerep import format_number_as_ds
 
 from fusionnode.capture.clock import find_offset, find_suffix, read_moment, split_moment
-from fusionnode.capture.frames import list_group_items, read_group_text
+from fusionnode.capture.frames import find_mapping, list_group_items, read_group_text
 from fusionnode.capture.inherit import copy_valid, read_text
 from fusionnode.capture.pet_facts import FindHeader, PetFacts, PetUndescribed, begin_series, date_series
 from fusionnode.domain.volume import SourceFrame
@@ -38,9 +38,7 @@ _UNITS = {
     "ml/g": ("MLG", ""),
     "ml/ml": ("MLML", ""),
 }
-_SCALED = ("BQML", "GML", "CNTS", "PROPCPS")
-"""Rescale Types by which the values were read; of others the real world value mapping counts."""
-
+_UNIT_NAMES = frozenset(unit for unit, _ in _UNITS.values())
 _CORRECTED = {
     "DecayCorrected": "DECY",
     "AttenuationCorrected": "ATTN",
@@ -106,21 +104,14 @@ def _list_moments(header: Dataset, source: SourceFrame) -> Iterator[str]:
 
 def _tell_unit(series: Dataset, head: Dataset, frame_number: int | None) -> None:
     unit = read_group_text(head, frame_number, "PixelValueTransformationSequence", "RescaleType").upper()
-    if unit not in _SCALED:
-        unit, kind = _UNITS.get(_find_mapped_unit(head, frame_number), ("", ""))
+    mapping = find_mapping(head, frame_number)
+    if mapping is not None:
+        codes = mapping.get("MeasurementUnitsCodeSequence") or [Dataset()]
+        unit, kind = _UNITS.get(read_text(codes[0], "CodeValue"), ("", ""))
         if kind:
             series.SUVType = kind
-    if unit:
+    if unit in _UNIT_NAMES:
         series.Units = unit
-
-
-def _find_mapped_unit(head: Dataset, frame_number: int | None) -> str:
-    """Of the first linear mapping, by which the values were read."""
-    for mapping in list_group_items(head, frame_number, "RealWorldValueMappingSequence"):
-        if read_text(mapping, "RealWorldValueSlope") and read_text(mapping, "RealWorldValueIntercept"):
-            codes = mapping.get("MeasurementUnitsCodeSequence") or [Dataset()]
-            return read_text(codes[0], "CodeValue")
-    return ""
 
 
 def _tell_corrections(series: Dataset, head: Dataset) -> None:

@@ -10,6 +10,7 @@ from fusionnode.capture.pet_facts import FindHeader, PetUndescribed
 from fusionnode.capture.request import CaptureRequest
 from fusionnode.capture.resampled_nm import build_resampled_nm
 from fusionnode.capture.resampled_pet import build_resampled_pet, gather_pet
+from fusionnode.domain.images import PreparedPair
 from fusionnode.domain.volume import SourceFrame
 
 NOT_WRITTEN = "No resampled series was written"
@@ -25,6 +26,11 @@ def explain_absence(find_header: FindHeader, sources: Sequence[SourceFrame]) -> 
     except PetUndescribed as gap:
         return f"{NOT_WRITTEN}: {gap}."
     return ""
+
+
+def find_absence(prepared: PreparedPair) -> str:
+    """Return the note of `explain_absence` that ``prepared`` carries; empty where it carries none."""
+    return next((note for note in prepared.notes if note.startswith(NOT_WRITTEN)), "")
 
 
 def build_resampled(request: CaptureRequest) -> list[Dataset]:

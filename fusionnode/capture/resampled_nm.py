@@ -1,5 +1,7 @@
 """SPECT on the grid of the MRI: one reconstructed Nuclear Medicine image of many frames (middle; PS3.3 A.5, C.8.4)."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
@@ -24,6 +26,7 @@ from fusionnode.capture.request import CaptureRequest
 from fusionnode.capture.sources import SliceSources, refer_to_functional
 from fusionnode.capture.stamp import make_file_meta
 from fusionnode.domain.terms import ON_MRI_GRID
+from fusionnode.domain.volume import SourceFrame
 
 _SLICE_VECTOR = 0x00540080
 # NM Image, NM Isotope, NM Reconstruction and NM TOMO Acquisition attributes that still hold for the resampled series.
@@ -38,9 +41,10 @@ _KEPT = (
     "ActualFrameDuration",
 )
 _OF_THE_SERIES = ("Modality", "PatientWeight", "PatientSize", "PatientAge", "SeriesDate", "SeriesTime")
+_WINDOWS = "EnergyWindowInformationSequence"
 _INTERVENTION = "InterventionDrugInformationSequence"
 _SEQUENCES = (
-    "EnergyWindowInformationSequence",
+    _WINDOWS,
     "RadiopharmaceuticalInformationSequence",
     "RotationInformationSequence",
     "PatientOrientationCodeSequence",
@@ -65,14 +69,14 @@ def build_resampled_nm(request: CaptureRequest) -> Dataset:
         CaptureInvalid: the MRI identifies its patient or study in a way that cannot be carried over.
     """
     functional, uptake = find_functional(request)
-    said, offset = _gather(functional), find_offset([functional])
+    said, offset = _gather(request, functional), find_offset([functional])
     put_on_clock(request, offset, said)
     ds = describe_series_of(request, said, offset, "SPECT")
     uid = request.identity.resampled_uid(0)
     ds.SOPClassUID, ds.SOPInstanceUID = NuclearMedicineImageStorage, uid
     ds.file_meta = make_file_meta(ds.SOPClassUID, uid, request.software_version)
     ds.InstanceNumber = 1
-    ds.ImageType = ["DERIVED", "PRIMARY", "RECON TOMO", "EMISSION", ON_MRI_GRID]
+    ds.ImageType = ["DERIVED", "PRIMARY", "RECON TOMO", _tell_radiation(functional), ON_MRI_GRID]
     ds.ImageComments = describe_resampled(request.job, request.prepared, None)
     _describe_acquisition(ds, said)
     _place_frames(ds, request, functional)
@@ -84,7 +88,13 @@ def build_resampled_nm(request: CaptureRequest) -> Dataset:
     return ds
 
 
-def _gather(functional: Dataset) -> Dataset:
+def _tell_radiation(functional: Dataset) -> str:
+    """Emission, unless the source says that it is a map of transmission (PS3.3 C.8.4.9.1.1)."""
+    transmission = "TRANSMISSION" in (functional.get("ImageType") or ())
+    return "TRANSMISSION" if transmission else "EMISSION"
+
+
+def _gather(request: CaptureRequest, functional: Dataset) -> Dataset:
     """What the series says of itself, dated by its first acquisition where the series is dated later."""
     said = Dataset()
     inherit_character_set(said, functional)
@@ -93,10 +103,19 @@ def _gather(functional: Dataset) -> Dataset:
     for keyword in (*_SEQUENCES, _INTERVENTION):
         if functional.get(keyword):
             copy_items(said, functional, keyword)
+    _choose_windows(said, functional, request.prepared.moving_sources)
     begun = find_beginning(said, [said])
     if begun is not None:
         said.SeriesDate, said.SeriesTime = begun
     return said
+
+
+def _choose_windows(said: Dataset, functional: Dataset, sources: Sequence[SourceFrame]) -> None:
+    """Leave of the energy windows those of the frames ``sources``, where the object tells its frames apart by them."""
+    windows, numbers = said.get(_WINDOWS), np.atleast_1d(functional.get("EnergyWindowVector") or [])
+    if windows and len(numbers) == functional.get("NumberOfFrames"):
+        used = {int(numbers[source.frame_number - 1]) for source in sources if source.frame_number}
+        setattr(said, _WINDOWS, [one for number, one in enumerate(windows, start=1) if number in used])
 
 
 def _describe_acquisition(ds: Dataset, said: Dataset) -> None:

@@ -26,6 +26,7 @@ from fusionnode.capture.pet_facts import (
     OF_THE_SLICE,
     FindHeader,
     PetFacts,
+    PetUndescribed,
     complete_facts,
     is_enhanced,
     read_classic,
@@ -40,6 +41,8 @@ from fusionnode.domain.terms import ON_MRI_GRID
 from fusionnode.domain.volume import SourceFrame
 
 _FULL_SCALE = 32767
+_DRUGS = "RadiopharmaceuticalInformationSequence"
+_OF_THE_DOSE = ("RadionuclideTotalDose", "RadionuclideHalfLife")
 
 
 def gather_pet(find_header: FindHeader, sources: Sequence[SourceFrame]) -> PetFacts:
@@ -48,10 +51,23 @@ def gather_pet(find_header: FindHeader, sources: Sequence[SourceFrame]) -> PetFa
     Raises:
         PetUndescribed: something of it is not known.
     """
-    read = read_enhanced if is_enhanced(find_header(sources[0])) else read_classic
-    facts = read(find_header, sources)
+    head = find_header(sources[0])
+    facts = (read_enhanced if is_enhanced(head) else read_classic)(find_header, sources)
+    if not facts.offset and any(read_text(find_header(source), "TimezoneOffsetFromUTC") for source in sources):
+        raise PetUndescribed("its images state different offsets from UTC, or one that DICOM does not know")
+    _require_suv(head, facts.series)
     complete_facts(facts)
     return facts
+
+
+def _require_suv(head: Dataset, series: Dataset) -> None:
+    """What SUV is computed from must have come along: the fused pictures may show an SUV that the copy cannot give."""
+    drugs = zip(head.get(_DRUGS) or [], series.get(_DRUGS) or [], strict=True)
+    places = ((head, series, ("PatientWeight",)), *((*pair, _OF_THE_DOSE) for pair in drugs))
+    for stated, kept, keywords in places:
+        for keyword in keywords:
+            if keyword in stated and not stated[keyword].is_empty and not read_text(kept, keyword):
+                raise PetUndescribed(f"its {keyword} is written in a way that DICOM does not allow")
 
 
 def build_resampled_pet(request: CaptureRequest) -> list[Dataset]:

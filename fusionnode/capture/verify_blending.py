@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from pydicom import Dataset
 from pydicom.pixels.processing import apply_color_lut
+from pydicom.uid import EnhancedPETImageStorage
 
 from fusionnode.capture.demands import refuse, require_equal, require_values, require_words
 from fusionnode.capture.request import CaptureRequest
@@ -23,6 +24,7 @@ _TYPE_1 = (
     "DisplayedAreaSelectionSequence",
     "ICCProfile",
 )
+_UNITS = ("BQML", "GML", "CNTS", "PROPCPS")
 _TOLERANCE = 1e-5
 """Of the width of a window: what a decimal string of sixteen letters may cost."""
 
@@ -100,6 +102,10 @@ def _find_rescale(header: Dataset, frame_number: int | None) -> tuple[float, flo
         groups.append(header.PerFrameFunctionalGroupsSequence[frame_number - 1])
     for group in groups:
         place = (group.get("PixelValueTransformationSequence") or [place])[0]
+    mappings = [one for group in reversed(groups) for one in group.get("RealWorldValueMappingSequence") or []]
+    linear = [one for one in mappings if "RealWorldValueSlope" in one]
+    if linear and header.SOPClassUID == EnhancedPETImageStorage and place.get("RescaleType") not in _UNITS:
+        return float(linear[0].RealWorldValueSlope), float(linear[0].RealWorldValueIntercept)
     return float(place.get("RescaleSlope") or 1), float(place.get("RescaleIntercept") or 0)
 
 

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import numpy as np
-from pydicom import Dataset
+from pydicom import Dataset, config
 from pydicom.uid import (
     EnhancedPETImageStorage,
     NuclearMedicineImageStorage,
     PositronEmissionTomographyImageStorage,
 )
-from pydicom.valuerep import DA, DT, TM
+from pydicom.valuerep import DA, DT, TM, validate_value
 
 from fusionnode.capture.demands import (
     decode_pixels,
@@ -78,15 +78,30 @@ def _verify_image(ds: Dataset, request: CaptureRequest) -> None:
     require_equal(ds, "ImageType", "DERIVED", ds.ImageType[0])
     require_words(ds, "SeriesDescription", "ImageComments")
     for keyword in _OF_THE_PATIENT:
-        require_equal(ds, keyword, _spell(head, keyword), _spell(ds, keyword))
+        _verify_number(ds, keyword, head, ds)
     _verify_offset(ds, request)
     drugs, kept = (place.get("RadiopharmaceuticalInformationSequence") or [] for place in (head, ds))
     require_equal(ds, "RadiopharmaceuticalInformationSequence", len(drugs), len(kept))
     for drug, same in zip(drugs, kept, strict=True):
         for keyword in _OF_THE_DOSE:
-            require_equal(ds, keyword, _spell(drug, keyword), _spell(same, keyword))
+            _verify_number(ds, keyword, drug, same)
     if ds.SOPClassUID == PositronEmissionTomographyImageStorage:
         _verify_pet(ds, head, request)
+
+
+def _verify_number(ds: Dataset, keyword: str, source: Dataset, place: Dataset) -> None:
+    """That of the source, or nothing where that is no decimal string; what the patient weighs is not told."""
+    expected, found = _spell(source, keyword), _spell(place, keyword)
+    if found != expected and (found or _is_decimal(expected)):
+        raise refuse(ds, keyword, "that of the functional series", "another" if found else "nothing")
+
+
+def _is_decimal(text: str) -> bool:
+    try:
+        validate_value("DS", text, config.RAISE)
+    except ValueError:
+        return False
+    return True
 
 
 def _verify_offset(ds: Dataset, request: CaptureRequest) -> None:

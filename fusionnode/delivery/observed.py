@@ -10,6 +10,7 @@ from pydicom.errors import InvalidDicomError
 from fusionnode.errors import FusionNodeError
 from fusionnode.flow.observing import NOBODY, ExchangeObserver, RemotePeer, Subject, Transfer
 from fusionnode.flow.ports import Delivery, DeliveryOutcome, Sender
+from fusionnode.malformed import MALFORMED
 
 _TAGS = ["PatientID", "IssuerOfPatientID", "StudyInstanceUID", "SeriesInstanceUID"]
 
@@ -100,9 +101,9 @@ def _read_subject(path: Path) -> Subject:
     """Return whose data a published object holds; `NOBODY` where it is gone or spoilt, which the sender will tell."""
     try:
         ds = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
-    except (OSError, InvalidDicomError, ValueError):
+        texts = {name: str(ds.get(name) or "") for name in _TAGS}
+    except (InvalidDicomError, *MALFORMED):
         return NOBODY
-    texts = {name: str(ds.get(name) or "") for name in _TAGS}
     return Subject(
         texts["StudyInstanceUID"], texts["SeriesInstanceUID"], texts["PatientID"], texts["IssuerOfPatientID"]
     )

@@ -19,6 +19,7 @@ from pathlib import Path
 from pydicom import Dataset
 
 from fusionnode.domain.job import Job
+from fusionnode.durable import sync_folder
 from fusionnode.errors import OUT_OF_SPACE, LeaseLost, SpoolFull, SpoolUnreadable
 from fusionnode.faults import FaultPoint, reach
 
@@ -58,7 +59,7 @@ class SpoolOutbox:
             for ds, name in zip(objects, names, strict=True):
                 _write_durably(staging / name, ds)
                 reach(FaultPoint.RESULT_HALF_WRITTEN)
-            _sync_folder(staging)
+            sync_folder(staging)
             reach(FaultPoint.RESULT_WRITTEN)
             self._reveal(job, staging)
         return [(ds, f"{self.folder.name}/{job.id}/{name}") for ds, name in zip(objects, names, strict=True)]
@@ -66,7 +67,7 @@ class SpoolOutbox:
     def _make_folder(self) -> None:
         if not self.folder.exists():
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _sync_folder(self.root)
+            sync_folder(self.root)
 
     def _discard_leftovers(self, job: Job) -> None:
         """Delete what crashed workers left; one that claimed the job after this one is alive and is left alone."""
@@ -79,14 +80,14 @@ class SpoolOutbox:
         target = self.folder / job.id
         if target.exists() and _hold_same_files(staging, target):
             shutil.rmtree(staging)
-            _sync_folder(self.folder)
+            sync_folder(self.folder)
             return
         replaced = self.folder / f".{job.id}.{job.fence}.replaced"
         if target.exists():
             logger.warning("job %s was published before with other bytes; they are replaced", job.id)
             target.rename(replaced)
         staging.rename(target)
-        _sync_folder(self.folder)
+        sync_folder(self.folder)
         shutil.rmtree(replaced, ignore_errors=True)
 
 
@@ -113,14 +114,6 @@ def _write_durably(path: Path, ds: Dataset) -> None:
         ds.save_as(file, enforce_file_format=True)
         file.flush()
         os.fdatasync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _hold_same_files(first: Path, second: Path) -> bool:

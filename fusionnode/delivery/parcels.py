@@ -9,6 +9,7 @@ from pydicom.filereader import read_file_meta_info
 from fusionnode.delivery.offers import Parcel
 from fusionnode.delivery.statuses import FILE_MISSING, FILE_MISTAKEN, FILE_UNREADABLE, judge_status
 from fusionnode.flow.ports import Delivery, DeliveryOutcome
+from fusionnode.malformed import MALFORMED
 
 
 def open_parcels(root: Path, deliveries: Iterable[Delivery]) -> tuple[list[Parcel], list[DeliveryOutcome]]:
@@ -27,5 +28,5 @@ def _open_parcel(root: Path, delivery: Delivery) -> Parcel | DeliveryOutcome:
         return Parcel(delivery, path, str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID))
     except FileNotFoundError:
         return judge_status(delivery, FILE_MISSING)
-    except (InvalidDicomError, AttributeError, OSError):
+    except (InvalidDicomError, *MALFORMED):
         return judge_status(delivery, FILE_UNREADABLE)

@@ -10,17 +10,19 @@ from xml.etree.ElementTree import ParseError
 
 from dicomweb_client import DICOMwebClient
 from pydicom import Dataset, dcmread
+from pydicom.errors import InvalidDicomError
 from requests import RequestException, Response, Session
 
 from fusionnode.delivery.directory import find_destination
 from fusionnode.delivery.offers import Parcel
 from fusionnode.delivery.parcels import open_parcels
-from fusionnode.delivery.statuses import NOT_ACCOUNTED_FOR, judge_status
+from fusionnode.delivery.statuses import FILE_MISSING, FILE_UNREADABLE, NOT_ACCOUNTED_FOR, judge_status
 from fusionnode.delivery.transcode import read_plain
 from fusionnode.dicomweb import name_trouble, open_session
 from fusionnode.dimse.node import Patience
 from fusionnode.errors import CaptureInvalid, CommitmentRefused, DestinationUnreachable
 from fusionnode.flow.ports import Delivery, DeliveryOutcome
+from fusionnode.malformed import MALFORMED, NOT_CODABLE
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +33,9 @@ _REQUEST_BYTES = 32 << 20
 _UNSUPPORTED_SYNTAX = "C122"
 """Failure Reason: Referenced Transfer Syntax not supported (PS3.18 table I.2-2)."""
 
-_NO_ANSWER_AT_ALL = (401, 403, 407, 408, 429)
-"""Client errors that speak of us and not of the instances; so do all server errors."""
+_NOT_ALLOWED = 405
+_NO_ANSWER_AT_ALL = (401, 403, 404, _NOT_ALLOWED, 406, 407, 408, 429)
+"""Client errors that speak of us, or of the URL, and not of the instances; so do all server errors."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ class StowSender:
                 answer = session.get(f"{peer.url}/studies", params={"limit": "1"}, timeout=self._timeout)
         except RequestException as problem:
             raise _name_unreachable(peer, _explain(problem)) from None
-        if _says_nothing(answer.status_code):
+        if answer.status_code != _NOT_ALLOWED and _says_nothing(answer.status_code):
             raise _name_unreachable(peer, f"HTTP {answer.status_code}")
         return f"HTTP {answer.status_code}"
 
@@ -125,11 +128,13 @@ class StowSender:
                 yield from self._store(peer, session, batch)
 
     def _store(self, peer: WebDestination, session: Session, batch: list[Parcel]) -> Iterator[DeliveryOutcome]:
-        account = self._post(peer, session, [dcmread(parcel.path) for parcel in batch])
-        if not account and len(batch) > 1:
+        datasets, account = _read_parcels(batch)
+        answered = self._post(peer, session, datasets) if datasets else {}
+        if not answered and len(datasets) > 1:
             for parcel in batch:
                 yield from self._store(peer, session, [parcel])
             return
+        account |= answered
         for parcel in batch:
             status = account.get(parcel.delivery.sop_instance_uid, NOT_ACCOUNTED_FOR)
             if status == _UNSUPPORTED_SYNTAX:
@@ -169,8 +174,9 @@ class StowSender:
         except RequestException as problem:
             if not seen or _says_nothing(seen[-1]):
                 raise _name_unreachable(peer, f"HTTP {seen[-1]}" if seen else _explain(problem)) from None
-        except (ValueError, TypeError, LookupError, AttributeError, ParseError):
-            logger.warning("%s: the answer to a store request cannot be read", peer.name)
+        except (ParseError, *NOT_CODABLE) as problem:
+            what = "the answer to a store request cannot be read" if seen else "a store request cannot be written"
+            logger.warning("%s: %s (%s)", peer.name, what, type(problem).__name__)
         return {}
 
 
@@ -178,11 +184,25 @@ def _open_session(peer: WebDestination) -> Session:
     return open_session(peer.tls, (peer.user, peer.password) if peer.user else None)
 
 
+def _read_parcels(batch: Sequence[Parcel]) -> tuple[list[Dataset], dict[str, str]]:
+    """Return what can be sent, and the status by SOP Instance UID of what vanished or was spoilt meanwhile."""
+    datasets: list[Dataset] = []
+    trouble: dict[str, str] = {}
+    for parcel in batch:
+        try:
+            datasets.append(dcmread(parcel.path))
+        except FileNotFoundError:
+            trouble[parcel.delivery.sop_instance_uid] = FILE_MISSING
+        except (InvalidDicomError, *MALFORMED):
+            trouble[parcel.delivery.sop_instance_uid] = FILE_UNREADABLE
+    return datasets, trouble
+
+
 def _split(parcels: Sequence[Parcel]) -> Iterator[list[Parcel]]:
     batch: list[Parcel] = []
     size = 0
     for parcel in parcels:
-        more = parcel.path.stat().st_size
+        more = parcel.path.stat().st_size if parcel.path.exists() else 0
         if batch and size + more > _REQUEST_BYTES:
             yield batch
             batch, size = [], 0

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from pydicom import Dataset, dcmread
+from pydicom.errors import InvalidDicomError
 from pydicom.uid import ExplicitVRLittleEndian, RLELossless
 
 from fusionnode.errors import CaptureInvalid
@@ -16,16 +17,18 @@ def read_plain(path: Path) -> Dataset:
     10). Colours stored as YBR come out as RGB.
 
     Raises:
-        CaptureInvalid: its frames cannot be decoded.
+        CaptureInvalid: it cannot be read, or its frames not be decoded.
         FileNotFoundError: it is gone.
     """
-    ds = dcmread(path)
     try:
+        ds = dcmread(path)
         syntax = ds.file_meta.TransferSyntaxUID
         if syntax.is_encapsulated:
             # The faster decoder of RLE panics at damaged frames, which no handler of exceptions sees.
             ds.decompress(decoding_plugin="pydicom" if syntax == RLELossless else "", generate_instance_uid=False)
-    except NOT_CODABLE as problem:
+    except FileNotFoundError:
+        raise
+    except (InvalidDicomError, *NOT_CODABLE) as problem:
         raise CaptureInvalid(
             f"{path.name} cannot be decoded for a peer that does not take it compressed: {type(problem).__name__}.",
             remedy="Let the destination take its transfer syntax.",

@@ -69,10 +69,16 @@ class Consignment:
 
 @dataclass(frozen=True)
 class Outlook:
-    """What a round of sending means for its job. ``not_before`` says when the next one is due; None without one."""
+    """What a step, such as a round of sending, means for its job.
+
+    Attributes:
+        not_before: when the next round is due; None without one.
+        remark: what whoever asks for the job shall know of what was made, or empty.
+    """
 
     event: JobEvent
     not_before: datetime | None = None
+    remark: str = ""
 
 
 def judge_round(

@@ -211,12 +211,12 @@ class Ledger(Overview, Protocol):
         job: Job,
         event: JobEvent,
         now: datetime,
-        cause: Exception | None = None,
+        cause: Exception | str | None = None,
         not_before: datetime | None = None,
     ) -> Job:
         """Move a claimed job along the transition table, if and only if ``job.fence`` is still the current one.
 
-        ``cause`` fills ``reason`` and ``error``; ``not_before`` holds a deferred job back.
+        ``cause`` fills ``reason`` and, where it is no mere remark, ``error``; ``not_before`` holds a deferred job back.
 
         Raises:
             LeaseLost: the fence has moved on.
@@ -286,6 +286,9 @@ class Ledger(Overview, Protocol):
 
     def count_deliveries(self, job_id: str) -> tuple[int, int]:
         """(stored, owed in total) over all destinations of the job."""
+
+    def close(self) -> None:
+        """Hang up; whoever asks afterwards is connected anew."""
 
     def count_statuses(self, job_id: str) -> dict[str, int]:
         """How many instances of the job each destination last answered with which status, by "destination status"."""

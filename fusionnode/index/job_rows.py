@@ -51,14 +51,14 @@ def read_job(row: RowMapping) -> Job:
     )
 
 
-def describe_cause(cause: Exception | None) -> tuple[str, str]:
+def describe_cause(cause: Exception | str | None) -> tuple[str, str]:
     """Return (reason, error) to keep with a job: words for a human, and the name of the error.
 
     The words of an error that is not of this project's tree may quote the data, and with it the patient; of those only
     the place is kept, and the log has the traceback.
     """
-    if cause is None:
-        return "", ""
+    if cause is None or isinstance(cause, str):
+        return cause or "", ""
     if isinstance(cause, FusionNodeError):
         return str(cause), cause.code
     frames = traceback.extract_tb(cause.__traceback__)

@@ -142,13 +142,13 @@ class JobStore(Store):
         job: Job,
         event: JobEvent,
         now: datetime,
-        cause: Exception | None = None,
+        cause: Exception | str | None = None,
         not_before: datetime | None = None,
     ) -> Job:
         """Move a job along the transition table, if and only if ``job.fence`` is still the current one.
 
-        ``cause`` fills ``reason`` and ``error``; ``not_before`` holds the next step back. A job that is STORED goes on
-        at that time, and without it rests.
+        ``cause`` fills ``reason`` and, where it is no mere remark, ``error``; ``not_before`` holds the next step back.
+        A job that is STORED goes on at that time, and without it rests.
 
         Raises:
             JobUnknown: there is no such job.

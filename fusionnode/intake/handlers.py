@@ -20,6 +20,7 @@ from fusionnode.intake.spool import Spool
 from fusionnode.intake.statuses import Status
 from fusionnode.intake.streaming import InstanceStream, StoreRequest, StreamingProvider
 from fusionnode.intake.subject import read_subject
+from fusionnode.malformed import NOT_CODABLE
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +96,7 @@ class Reception:
         try:
             # Small, and what leads to space becoming free: taken when instances are not any more.
             self._spool.require_free(self._spool.reserve_bytes // 4)
-            self._keep_report(read_report(event.event_information))
+            self._keep_report(_read_report(event))
         except SpoolFull as problem:
             logger.error("Commitment report refused: %s", problem)
             return Status.RESOURCE_LIMITATION, None
@@ -173,6 +174,18 @@ class Reception:
             self._seen.popitem(last=False)
         if before != stored.sha256:
             logger.warning("Instance %s came again with other bytes; both are kept", request.sop_instance_uid)
+
+
+def _read_report(event: Event) -> CommitmentReport:
+    """Return what a peer reports.
+
+    Raises:
+        DatasetUnreadable: these are no data elements, or not those of a report.
+    """
+    try:
+        return read_report(event.event_information)
+    except NOT_CODABLE as problem:
+        raise DatasetUnreadable(f"A report breaks the DICOM encoding rules ({type(problem).__name__}).") from problem
 
 
 def _correlate(event: Event) -> dict[str, str]:

@@ -13,9 +13,10 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from fusionnode.durable import sync_folder
 from fusionnode.faults import FaultPoint, reach
 from fusionnode.flow.ports import CommitmentReport
-from fusionnode.intake.spool import sync_folder, translate_full
+from fusionnode.intake.spool import translate_full
 
 logger = logging.getLogger(__name__)
 

@@ -29,6 +29,7 @@ from fusionnode.errors import format_frames
 from fusionnode.intake.door import Door
 from fusionnode.intake.limits import PDU_LIMIT_BYTES
 from fusionnode.intake.streaming import IDLE_SECONDS, StreamingProvider
+from fusionnode.malformed import NOT_CODABLE
 
 logger = logging.getLogger(__name__)
 
@@ -263,15 +264,22 @@ def hang_up(assoc: Association) -> None:
 
 
 def _do_action(dul: DULServiceProvider, act: Callable[[str], None], event: str) -> None:
-    """Let the state machine act; what of ours comes too late, when the peer was aborted already, is dropped.
+    """Let the state machine act; pynetdicom's thread would die of what it cannot, and leave the connection as it is.
 
-    pynetdicom's thread would die of it and leave the connection as it is.
+    What of ours comes too late, when the peer was aborted already, is dropped. A PDU whose values make no sense, which
+    is noticed here at the latest, is answered as an invalid one.
     """
     try:
         act(event)
     except InvalidEventError:
         with suppress(queue.Empty):
             dul.to_provider_queue.get_nowait()
+    except NOT_CODABLE as problem:
+        if event == _INVALID_PDU:
+            raise
+        logger.warning("Aborting the association of %s: %s", dul.assoc.requestor.address, type(problem).__name__)
+        dul._kill_thread = False
+        dul.event_queue.put(_INVALID_PDU)
 
 
 def _run_association(assoc: Association, run: Callable[[], None]) -> None:

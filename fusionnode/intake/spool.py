@@ -24,6 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from fusionnode.durable import sync_folder
 from fusionnode.errors import (
     OUT_OF_SPACE,
     DatasetUnreadable,
@@ -378,14 +379,5 @@ def _sync_data(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fdatasync(handle)
-    finally:
-        os.close(handle)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the renames and new names in ``folder`` survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
     finally:
         os.close(handle)

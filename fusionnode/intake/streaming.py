@@ -30,6 +30,7 @@ from fusionnode.errors import DatasetUnreadable, FusionNodeError
 from fusionnode.flow.observing import NOBODY, StoreAnswer, Subject
 from fusionnode.intake.limits import DEFAULT_LIMITS, ListenerLimits, Pace
 from fusionnode.intake.spool import AssociationEvidence, Spool, translate_full
+from fusionnode.malformed import NOT_CODABLE
 
 logger = logging.getLogger(__name__)
 
@@ -43,17 +44,6 @@ _COMMAND_BYTES = 1 << 16
 _MOST_UNANSWERED = 16
 # Of one data set between two looks at the space that is left.
 _BYTES_PER_CHECK = 1 << 25
-# What pydicom and pynetdicom raise when the bytes of a command set make no sense.
-_DECODER_ERRORS = (
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    struct.error,
-)
 
 
 @dataclass(frozen=True)
@@ -197,7 +187,7 @@ class StreamingProvider(DIMSEServiceProvider):
         message, stream = self.message, cast("InstanceStream", self.message.data_set)
         try:
             super().receive_primitive(primitive)
-        except _DECODER_ERRORS as problem:
+        except NOT_CODABLE as problem:
             self._give_up(f"malformed DIMSE message, {type(problem).__name__}")
             return
         if self.message is None:

@@ -14,6 +14,9 @@ _WHAT_IS_MADE = {"registration", "fusion", "output"}
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=48)]
 
+# With the longest name and the sign between them 64 characters: Software Versions of what was made is a Long String.
+Version = Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+)*$", max_length=15)]
+
 
 def _check_keyword(keyword: str) -> str:
     known = INDEXED_ATTRIBUTES | GATHERED_ATTRIBUTES | DERIVED_ATTRIBUTES
@@ -210,7 +213,7 @@ class Pipeline(_Strict):
     """One declarative file in ``pipelines/``."""
 
     name: Name
-    version: Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+)*$")]
+    version: Version
     summary: str = ""
     fixed: SeriesRule
     moving: SeriesRule

@@ -14,6 +14,7 @@ from pydicom.errors import InvalidDicomError
 
 from fusionnode.dicomweb import name_trouble, open_session
 from fusionnode.errors import ArchiveUnreachable, Refused
+from fusionnode.malformed import MALFORMED
 from fusionnode.retrieval.archive import Inbox, name_cut
 from fusionnode.retrieval.findings import (
     FoundInstance,
@@ -162,7 +163,7 @@ class WebArchive:
     def _told_plainly(self, what: str) -> Iterator[None]:
         try:
             yield
-        except (requests.RequestException, InvalidDicomError, ValueError, KeyError, EOFError) as trouble:
+        except (requests.RequestException, InvalidDicomError, *MALFORMED) as trouble:
             # The text of an HTTP error may hold the query, and with it a patient.
             status = getattr(getattr(trouble, "response", None), "status_code", None)
             why = f"{what} was answered with HTTP status {status}" if status else f"{what}: {name_trouble(trouble)}"

@@ -173,6 +173,9 @@ class DimseArchive:
                     raise name_cut(self.name, self.peer.place, f"C-FIND at {level} level", len(found))
                 if code not in PENDING and code != 0:
                     raise self.peer.describe_trouble(f"C-FIND at {level} level ended with status {code:04X}")
+                if code in PENDING and answer is None:
+                    # It may be the very one that is looked for.
+                    raise self.peer.describe_trouble(f"an answer to C-FIND at {level} level cannot be read")
                 value = read(answer) if answer is not None else None
                 found += [] if value is None else [value]
         return found

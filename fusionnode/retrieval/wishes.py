@@ -89,6 +89,12 @@ def read_range(text: str) -> DateRange:
     return found
 
 
+def read_day(text: str) -> DateRange:
+    """Return the day that DA text names as a range; an open one where it names none."""
+    day = _read_date(text)
+    return DateRange(day, day)
+
+
 def read_wishes(text: str, everywhere: Wish) -> tuple[Wish, ...]:
     """Read a patient list: CSV with a heading of `COLUMNS`, separated by comma, semicolon or tab.
 

@@ -76,7 +76,10 @@ def assemble_volume(series: Iterable[Dataset]) -> Volume:
     reader = _choose_reader(datasets)
     # Only now: what is no image has no extent either, and should be refused as what it is.
     _require_extents(datasets)
-    choice = choose_planes([plane for ds in datasets for plane in reader(ds)])
+    planes = [plane for ds in datasets for plane in reader(ds)]
+    if not planes:
+        raise DatasetUnreadable("The series holds no frame.", remedy="Ask the sender.", absent=("NumberOfFrames",))
+    choice = choose_planes(planes)
     ordered = order_planes(choice.planes)
     scale = choose_scale(ordered)
     head = ordered[0].ds

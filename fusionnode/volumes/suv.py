@@ -13,7 +13,7 @@ from pydicom.uid import EnhancedPETImageStorage
 from pydicom.valuerep import DA, DT, TM
 
 from fusionnode.errors import DatasetUnreadable
-from fusionnode.volumes.values import read_items, read_numbers, spell_value
+from fusionnode.volumes.values import read_items, read_numbers, read_value, spell_value
 
 WEIGHT_KG = (0.3, 500.0)
 DOSE_BQ = (1e5, 1e11)
@@ -209,8 +209,8 @@ def _join(
     ds: Dataset, date_keyword: str | None, time_keyword: str, zone: tzinfo | None, on: datetime | None = None
 ) -> datetime | None:
     try:
-        clock = TM(ds.get(time_keyword) or None)
-        day = on.date() if on else DA(ds.get(date_keyword or "") or None)
+        clock = TM(read_value(ds, time_keyword) or None)
+        day = on.date() if on else DA(read_value(ds, date_keyword or "") or None)
     except (TypeError, ValueError) as cause:
         raise _Doubt(f"{time_keyword} or its date is malformed") from cause
     return datetime.combine(day, clock, zone) if day and clock else None
@@ -218,7 +218,7 @@ def _join(
 
 def _read_moment(ds: Dataset, keyword: str, zone: tzinfo | None) -> datetime | None:
     try:
-        moment = DT(ds.get(keyword) or None)
+        moment = DT(read_value(ds, keyword) or None)
     except (TypeError, ValueError) as cause:
         raise _Doubt(f"{keyword} is malformed") from cause
     return datetime.combine(moment.date(), moment.time(), moment.tzinfo or zone) if moment else None

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from fusionnode.durable import sync_folder
 from fusionnode.errors import SpoolUnreadable
 
 
@@ -39,7 +40,8 @@ class TrashFolder:
             for place in places:
                 _rename(self._root / place, self._folder / uuid.uuid4().hex)
             for folder in sorted({(self._root / place).parent for place in places}):
-                _sync_folder(folder)
+                if folder.is_dir():
+                    sync_folder(folder)
         except OSError as problem:
             raise SpoolUnreadable(
                 f"Files that were given up cannot be moved to the trash: {problem.strerror}.",
@@ -88,13 +90,3 @@ def _rename(source: Path, target: Path) -> None:
     except FileNotFoundError:
         if source.exists():
             raise
-
-
-def _sync_folder(folder: Path) -> None:
-    if not folder.is_dir():
-        return
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

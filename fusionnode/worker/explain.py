@@ -14,6 +14,7 @@ from fusionnode.pairing.account import Account, account_for
 from fusionnode.pipeline.schema import Pipeline
 from fusionnode.settings import Settings
 from fusionnode.wiring import load_pipelines
+from fusionnode.worker.jobs import list_remarks
 
 
 def explain_uid(settings: Settings, uid: str, now: datetime) -> dict[str, Any]:
@@ -118,6 +119,7 @@ def _list_job_facts(ledger: SqlLedger, job: Job, later: list[Job]) -> dict[str, 
         "state": job.state.value,
         "error": job.error,
         "reason": job.reason,
+        "remarks": list_remarks(ledger, job.id),
         "stored": stored,
         "owed": owed,
         "supersedes": job.supersedes,
@@ -146,6 +148,7 @@ def _tell_partner(partner: Mapping[str, Any]) -> Iterator[str]:
 def _tell_job(job: Mapping[str, Any]) -> Iterator[str]:
     yield f"  job {job['id']} of {job['moment']}: {job['state']}, {job['stored']} of {job['owed']} instances stored"
     yield f"    {job['because']}"
+    yield from (f"    {remark}" for remark in job["remarks"])
     if job["reason"]:
         yield f"    {job['error']}: {job['reason']}".replace("    : ", "    ")
     if job["supersedes"]:

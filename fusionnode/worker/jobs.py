@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fusionnode.domain.consignment import Consignment
+from fusionnode.domain.job import JobEvent
 from fusionnode.domain.series import SeriesKey
 from fusionnode.domain.terms import SeriesState
 from fusionnode.index.header import read_header
 from fusionnode.index.rebuild import rebuild_index
-from fusionnode.index.store import migrate, open_ledger
+from fusionnode.index.store import SqlLedger, migrate, open_ledger
 from fusionnode.settings import Settings
 from fusionnode.wiring import open_spool
 from fusionnode.worker.commanded import commanded
@@ -38,6 +39,7 @@ def list_job_facts(settings: Settings) -> list[dict[str, Any]]:
                 "supersedes": job.supersedes,
                 "error": job.error,
                 "reason": job.reason,
+                "remarks": list_remarks(ledger, job.id),
                 "stored": stored,
                 "owed": owed,
                 "statuses": ledger.count_statuses(job.id),
@@ -46,6 +48,13 @@ def list_job_facts(settings: Settings) -> list[dict[str, Any]]:
         )
     ledger.close()
     return facts
+
+
+def list_remarks(ledger: SqlLedger, job_id: str) -> list[str]:
+    """Return what its finished steps noted of a job, each once."""
+    details = [event.detail for event in ledger.list_events(job_id) if event.what == JobEvent.FINISHED]
+    # What happened stands before the first full stop.
+    return list(dict.fromkeys(remark for detail in details if (remark := detail.partition(". ")[2])))
 
 
 def _tell_consignment(consignment: Consignment) -> dict[str, Any]:

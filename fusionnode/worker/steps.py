@@ -9,6 +9,7 @@ from functools import partial
 from pydicom import Dataset
 
 from fusionnode.capture.build import CaptureRequest
+from fusionnode.capture.resampled import find_absence
 from fusionnode.domain.consignment import Outlook
 from fusionnode.domain.job import Job, JobEvent
 from fusionnode.domain.series import SeriesKey
@@ -146,7 +147,7 @@ class StepRunner:
         prepared = prepare_pair(sources, self._pipeline(job), StepClock(logger))
         self.node.prepared.save_prepared(job, prepared)
         reach(FaultPoint.PREPARED_SAVED)
-        return Outlook(JobEvent.FINISHED)
+        return Outlook(JobEvent.FINISHED, remark=find_absence(prepared))
 
     def _fuse(self, job: Job, heartbeat: Heartbeat) -> Outlook:
         pipeline, narrate = self._pipeline(job), StepClock(logger)
@@ -172,10 +173,10 @@ class StepRunner:
     def _deliver(self, job: Job, heartbeat: Heartbeat) -> Outlook:
         return self._courier.go_round(job, heartbeat)
 
-    def _explain_outlook(self, job: Job, outlook: Outlook) -> FusionNodeError | None:
-        """Return what keeps the job from being finished, for whoever lists the jobs."""
+    def _explain_outlook(self, job: Job, outlook: Outlook) -> FusionNodeError | str | None:
+        """Return what keeps the job from being finished, or else what is to be known of it, for whoever lists jobs."""
         if outlook.event not in (JobEvent.FAILED, JobEvent.POSTPONED, JobEvent.RESENT):
-            return None
+            return outlook.remark
         return explain_rest(self.node.ledger.list_consignments(job.id))
 
     def _stream(self, key: SeriesKey) -> Iterator[Dataset]:

@@ -4,12 +4,15 @@ from dataclasses import replace
 
 import pytest
 from pydicom import Dataset
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import Tag
 
 from fusionnode.batch.earlier import EarlierResult, Judge, read_facts, read_result
 from fusionnode.batch.request import Existing
 from fusionnode.capture.identity import FusedIdentity
 from fusionnode.domain.pair import Pair
 from fusionnode.domain.series import SeriesKey
+from fusionnode.domain.terms import MANUFACTURER
 from fusionnode.flow.sweep import PairJudgement
 
 PAIR = Pair("mr-pt", SeriesKey("1.1", 1), SeriesKey("1.2", 1), 1.0, shared_frame=False)
@@ -27,6 +30,24 @@ def _judge(existing: Existing, results: list[EarlierResult], torn: set[str] | No
         lambda _, there: skipped.append(there.series_instance_uid),
     )
     return judge, skipped
+
+
+@pytest.mark.parametrize("spoilt", ["no UID", "no item", "VR"])
+def test_what_only_looks_like_a_result_is_none(spoilt: str) -> None:
+    header, source = Dataset(), Dataset()
+    header.Modality, header.Manufacturer, header.SeriesInstanceUID = "OT", MANUFACTURER, "1.9"
+    source.SeriesInstanceUID = "1.1"
+    header.ReferencedSeriesSequence = [source]
+    assert read_result(header) == EarlierResult("1.9", ("1.1",))
+    if spoilt == "no UID":
+        del source.SeriesInstanceUID
+    elif spoilt == "no item":
+        tag = Tag("ReferencedSeriesSequence")
+        header[tag] = RawDataElement(tag, "SQ", 4, b"text", 0, False, True)
+    else:
+        tag = Tag("Modality")
+        header[tag] = RawDataElement(tag, "US", 3, b"OTX", 0, False, True)
+    assert read_result(header) is None
 
 
 @pytest.mark.parametrize(

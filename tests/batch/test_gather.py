@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydicom import Dataset
+from pydicom import DataElement, Dataset
+from pydicom.config import IGNORE
 
 from fusionnode.batch.folder import BatchFolder, open_batch
 from fusionnode.batch.gather import Gatherer
@@ -55,7 +56,7 @@ def test_each_study_is_fetched_once_however_often_it_runs(folder: BatchFolder, t
         assert peer.gets == 4
     assert len(list(spool.list_arrivals())) == 12
     assert len(folder.list_notes("fetched")) == 2
-    assert [note["row"] for note in folder.list_notes("nothing")] == [4]
+    assert {note["row"]: note["studies"] for note in folder.list_notes("asked")} == {1: 1, 2: 1, 3: 1, 4: 0}
     assert not any(name in (folder.root / "journal.jsonl").read_text() for name in ('"A"', '"B"', '"C"'))
 
 
@@ -67,6 +68,20 @@ def test_what_the_patients_have_near_is_taken_along(folder: BatchFolder, tmp_pat
     with ArchivePeer([*pet, *near, *far, *other]) as peer:
         gatherer, _ = _open(peer.port, folder, tmp_path)
         gatherer.search([Wish(dates=read_range("20240305"))])
+    assert {note["study"] for note in folder.list_notes("found")} == {"1.1", "1.2"}
+
+
+@pytest.mark.parametrize("date", ["", "20240231", "05.03.24"])
+def test_a_study_whose_date_says_nothing_takes_everything_of_its_patient_along(
+    folder: BatchFolder, tmp_path: Path, date: str
+) -> None:
+    undated = make_pt_series(SMALL, Identity("A", study_uid="1.1"))
+    for ds in undated:
+        ds["StudyDate"] = DataElement("StudyDate", "DA", date, validation_mode=IGNORE)
+    old = make_mr_series(SMALL, Identity("A", study_uid="1.2", study_date="20120310", series_number=3))
+    with ArchivePeer([*undated, *old]) as peer:
+        gatherer, _ = _open(peer.port, folder, tmp_path)
+        gatherer.search([Wish(study_instance_uid="1.1", row=1)])
     assert {note["study"] for note in folder.list_notes("found")} == {"1.1", "1.2"}
 
 
@@ -89,6 +104,22 @@ def test_an_archive_that_answers_no_query_ends_the_batch(folder: BatchFolder, tm
     with pytest.raises(ArchiveUnreachable):
         gatherer.search([Wish("A")])
     assert folder.list_notes("searched") == []
+
+
+def test_what_was_asked_before_a_kill_is_not_asked_again(folder: BatchFolder, tmp_path: Path) -> None:
+    wishes = [Wish("NOBODY", row=1), Wish("A", row=2), Wish("C", row=3)]
+
+    def until_killed() -> Iterator[Wish]:
+        yield from wishes[:2]
+        raise KeyboardInterrupt
+
+    with ArchivePeer(_make("A")) as peer:
+        gatherer, _ = _open(peer.port, folder, tmp_path)
+        with pytest.raises(KeyboardInterrupt):
+            gatherer.search(until_killed())
+        gatherer.search(wishes)
+        assert [one.PatientID for one in peer.identifiers] == ["NOBODY", "A", "C"]
+    assert [(note["row"], note["studies"]) for note in folder.list_notes("asked")] == [(1, 0), (2, 1), (3, 0)]
 
 
 def test_an_archive_that_is_away_for_a_moment_costs_no_study(folder: BatchFolder, tmp_path: Path) -> None:

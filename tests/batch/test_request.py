@@ -64,15 +64,16 @@ def test_another_list_makes_another_batch_and_other_workers_do_not(tmp_path: Pat
     assert one.describe() != described
 
 
-def test_another_network_makes_another_version_and_so_other_uids() -> None:
+def test_another_network_makes_another_edition_and_so_other_uids() -> None:
     chosen = choose_pipelines(BatchRequest(OUT, network="laplacian"), INSTALLED)
     assert set(chosen) == set(INSTALLED)
     for name, pipeline in chosen.items():
         assert pipeline.fusion.model == "laplacian"
-        assert pipeline.version == f"{INSTALLED[name].version}+laplacian"
+        assert pipeline.edition != INSTALLED[name].edition
+        assert pipeline.identifier == INSTALLED[name].identifier
         assert pipeline.destinations == (RESULTS,)
     own = INSTALLED["mr-pt"].fusion.model
-    assert choose_pipelines(BatchRequest(OUT, network=own), INSTALLED)["mr-pt"].version == INSTALLED["mr-pt"].version
+    assert choose_pipelines(BatchRequest(OUT, network=own), INSTALLED)["mr-pt"].edition == INSTALLED["mr-pt"].edition
 
 
 def test_one_pipeline_and_its_destinations_are_chosen_by_name() -> None:

@@ -1,5 +1,6 @@
 """The folder that stands for a destination."""
 
+import os
 from pathlib import Path
 
 import pydicom
@@ -33,6 +34,17 @@ def test_each_instance_lies_under_its_study_and_series(tmp_path: Path) -> None:
     assert len(list((tmp_path / "out").rglob("*.dcm"))) == 3
     assert not sender.offers_commitment("results")
     assert sender.echo("results")
+
+
+def test_what_is_told_as_stored_survives_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(Path(f"/proc/self/fd/{handle}").readlink()))
+    outcomes = ResultFolder(tmp_path / "spool", tmp_path / "out").send("results", _owe(tmp_path / "spool"))
+    next(outcomes)
+    series = tmp_path / "out" / DATASETS[0].StudyInstanceUID / DATASETS[0].SeriesInstanceUID
+    assert {tmp_path, *series.parents[:2], series} <= set(synced), "every new name lies in a folder that was synced"
+    assert synced[-1] == series
+    assert synced[-2].parent == series, "the content before its name"
 
 
 def test_what_is_gone_from_the_outbox_is_named(tmp_path: Path) -> None:

@@ -1,16 +1,19 @@
 """Whole batches from a folder tree, in this process: what is done stays done, what failed is tried again."""
 
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydicom import Dataset
 
 from fusionnode.batch import run as run_module
 from fusionnode.batch.folder import open_batch
 from fusionnode.batch.request import BatchRequest, Existing, Progress
 from fusionnode.batch.run import run_batch
-from fusionnode.domain.job import JobState
+from fusionnode.domain.job import JobEvent, JobState
 from fusionnode.errors import DatasetUnreadable, ListInvalid, OutputOccupied, SettingsInvalid
+from fusionnode.index.store import open_ledger
 from fusionnode.intake.spool import Spool
 from fusionnode.retrieval.retrieve import Perseverance
 from fusionnode.settings import Settings
@@ -60,6 +63,8 @@ def test_a_folder_tree_ends_with_a_verdict_for_each_and_running_again_changes_no
     assert _run(request_, settings)[0] == verdicts
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "batch" / "results").rglob("*.dcm")} == results
     assert not settings.spool.exists(), "the site's own node was not touched"
+    held = {str(one.readlink()) for one in Path("/proc/self/fd").iterdir() if one.is_symlink()}
+    assert not [one for one in held if one.startswith(str(tmp_path))], "no ledger, lock or file stays open"
     (tmp_path / "tree").rename(tmp_path / "gone")
     assert _run(request_, settings)[0] == verdicts, "what was brought is not asked for again"
 
@@ -85,14 +90,25 @@ def test_a_pacs_that_is_away_fails_the_pair_today_and_not_tomorrow(request_: Bat
         facts["pacs"]["port"] = peer.port
         assert _run(request, make_settings(tmp_path, destinations=facts))[0] == {"stored": 1, "unpaired": 1}
         assert len(peer.uids) == len(set(peer.uids)) == 10
+    with closing(open_ledger(make_settings(tmp_path, spool=tmp_path / "batch" / "node").ledger_url)) as ledger:
+        [job] = ledger.list_jobs()
+        states = [one.detail.partition(",")[0] for one in ledger.list_events(job.id) if one.what == JobEvent.CLAIMED]
+    assert (states.count("fusing"), states[-1]) == (1, "sending"), "what is made already is only sent"
 
 
+@pytest.mark.parametrize(
+    ("withheld", "verdicts"),
+    [
+        pytest.param(PATIENTS[0].fixed[-1:], {"not fetched": 1}, id="a slice"),
+        pytest.param(PATIENTS[0].moving, {"unpaired": 1, "not fetched": 1}, id="a series"),
+    ],
+)
 def test_nothing_is_fused_from_a_series_that_did_not_come_whole_until_it_does(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, withheld: list[Dataset], verdicts: dict[str, int]
 ) -> None:
     patient = PATIENTS[0]
-    last = patient.fixed[-1].SOPInstanceUID
-    with ArchivePeer([*patient.fixed, *patient.moving], withheld={last: 100}) as peer:
+    never = dict.fromkeys((str(ds.SOPInstanceUID) for ds in withheld), 100)
+    with ArchivePeer([*patient.fixed, *patient.moving], withheld=never) as peer:
         archives = {"a": {"ae_title": "ARCHIVE", "host": "127.0.0.1", "port": peer.port}}
         settings = make_settings(tmp_path, archives=archives)
         patients = tmp_path / "list.csv"
@@ -101,7 +117,7 @@ def test_nothing_is_fused_from_a_series_that_did_not_come_whole_until_it_does(
             tmp_path / "batch", archive="a", patients=patients, pipeline="mr-pt", network="laplacian"
         )
         monkeypatch.setattr(run_module, "_PERSEVERANCE", Perseverance(attempts=2, pause_seconds=0))
-        assert _run(request, settings)[0] == {"not fetched": 1}
+        assert _run(request, settings)[0] == verdicts
         peer.withheld.clear()
         assert _run(request, settings)[0] == {"written": 1}
 

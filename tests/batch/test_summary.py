@@ -34,7 +34,8 @@ def test_both_forms_say_the_same_and_no_patient_is_in_either(tmp_path: Path) -> 
             await_value(lambda: node.ledger.find_job(job.id).state is JobState.STORED, seconds=100)
         folder.note("found", study="1.2.3", patient="p", row=1)
         folder.note("torn", study="1.2.3", series="", error="ArchiveUnreachable", reason="Away.")
-        folder.note("nothing", row=2, patient="q")
+        folder.note("asked", row=1, patient="p", studies=1)
+        folder.note("asked", row=2, patient="q", studies=0)
         facts = write_summary(folder, settings, PIPELINES, datetime.now(UTC))
     assert facts["verdicts"] == {"written": 1, "not fetched": 1, "not found": 1}
     assert not facts["final"]

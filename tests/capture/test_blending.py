@@ -1,4 +1,5 @@
 import subprocess
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from pydicom.pixels.processing import apply_color_lut
 from pydicom.uid import BlendingSoftcopyPresentationStateStorage
 
 from fusionnode.capture.blending import build_blending, make_srgb_profile, read_rescale
+from fusionnode.capture.verify_blending import verify_blending
+from fusionnode.errors import CaptureInvalid
 from fusionnode.pipeline.schema import Palette
 from tests.support.captures import (
     Scene,
@@ -21,18 +24,24 @@ from tests.support.captures import (
     read_headers,
     with_output,
 )
+from tests.support.enhanced import make_enhanced_pet
 from tests.support.tools import require_tool, validate_object
 
 
-def show(stored: float, layer: Dataset, uid: str) -> float:
+def show(stored: float, layer: Dataset, uid: str, frame: int | None = None) -> float:
     """What a viewer shows of a stored value, 0 to 1: Modality LUT, then the window of the image, as PS3.4 N.2 says."""
     value = stored * float(layer.RescaleSlope) + float(layer.RescaleIntercept)
     for window in layer.SoftcopyVOILUTSequence:
         images = window.get("ReferencedImageSequence")
-        if images is None or uid in {image.ReferencedSOPInstanceUID for image in images}:
+        if images is None or any(names(image, uid, frame) for image in images):
             low = float(window.WindowCenter) - float(window.WindowWidth) / 2
             return (value - low) / float(window.WindowWidth)
     raise AssertionError("no window for the image")
+
+
+def names(image: Dataset, uid: str, frame: int | None) -> bool:
+    frames = image.get("ReferencedFrameNumber")
+    return bool(image.ReferencedSOPInstanceUID == uid and (frame is None or frame in np.atleast_1d(frames)))
 
 
 def test_it_names_both_series_the_registration_and_the_palette() -> None:
@@ -67,6 +76,25 @@ def test_the_window_is_exact_on_every_slice_though_the_slopes_differ() -> None:
         for share in (0.0, 0.3, 1.0):
             stored = share * 8.25 / 2e-4 / float(header.RescaleSlope)
             assert show(stored, over, header.SOPInstanceUID) == pytest.approx(share, abs=1e-6)
+
+
+def test_the_window_of_an_enhanced_pet_is_in_the_unit_of_its_real_world_values() -> None:
+    """Where its Rescale Type names no unit: then its values were read by the mapping, whatever the slope beside it."""
+    scene = make_scene()
+    enhanced = make_enhanced_pet(scene.moving)
+    for groups in enhanced.PerFrameFunctionalGroupsSequence:
+        groups.PixelValueTransformationSequence[0].RescaleSlope = "1"
+    request = with_output(make_request(replace(scene, moving=[enhanced]), moving_scale=2e-4), blending=True)
+    ds = build_blending(request)
+    over = ds.BlendingSequence[1]
+    for number, groups in enumerate(enhanced.PerFrameFunctionalGroupsSequence, start=1):
+        stored = 0.3 * 8.25 / 2e-4 / groups.RealWorldValueMappingSequence[0].RealWorldValueSlope
+        assert show(stored, over, enhanced.SOPInstanceUID, number) == pytest.approx(0.3, abs=1e-6)
+    verify_blending(ds, request)
+    for groups in enhanced.PerFrameFunctionalGroupsSequence:
+        groups.PixelValueTransformationSequence[0].RescaleType = "BQML"
+    with pytest.raises(CaptureInvalid, match="SoftcopyVOILUTSequence"):
+        verify_blending(ds, request)
 
 
 def test_one_slope_for_all_is_a_modality_lut_with_one_window() -> None:

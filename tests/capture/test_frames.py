@@ -1,4 +1,6 @@
-from fusionnode.capture.frames import list_group_items, read_group_text
+from pydicom import Dataset
+
+from fusionnode.capture.frames import find_mapping, list_group_items, read_group_text
 from tests.support.datasets import Layout, make_pt_series
 from tests.support.enhanced import make_enhanced_pet
 
@@ -21,3 +23,19 @@ def test_classic_images_have_no_groups_and_frames_that_are_not_there_none_of_the
     assert list_group_items(CLASSIC[0], None, "PlanePositionSequence") == []
     assert list_group_items(make_enhanced_pet(CLASSIC), 9, "PlanePositionSequence") == []
     assert read_group_text(CLASSIC[0], None, "PixelMeasuresSequence", "SliceThickness") == ""
+
+
+def test_a_mapping_counts_where_the_rescale_type_of_a_pet_frame_names_no_unit() -> None:
+    ds = make_enhanced_pet(CLASSIC)
+    frame = ds.PerFrameFunctionalGroupsSequence[1]
+    [mapping] = frame.RealWorldValueMappingSequence
+    table = Dataset()
+    table.RealWorldValueLUTData = [1.0, 2.0]
+    frame.RealWorldValueMappingSequence = [table, mapping]
+    assert find_mapping(ds, 2) == mapping
+    assert find_mapping(CLASSIC[0], None) is None
+    frame.PixelValueTransformationSequence[0].RescaleType = "BQML"
+    assert find_mapping(ds, 2) is None
+    frame.PixelValueTransformationSequence[0].RescaleType = "US"
+    frame.RealWorldValueMappingSequence = [table]
+    assert find_mapping(ds, 2) is None

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from pydicom import dcmwrite
+from pydicom import Dataset, dcmwrite
 
 from fusionnode.capture.resampled_nm import build_resampled_nm
 from fusionnode.domain.terms import Unit
@@ -74,6 +74,29 @@ def test_it_is_a_derived_reconstruction_in_the_study_of_the_mri() -> None:
     assert ds.SourceImageSequence[0].ReferencedSOPInstanceUID == request.moving_headers[0].SOPInstanceUID
     assert len(ds.ReferencedImageSequence) == 5
     assert len(ds.ContributingEquipmentSequence) == 3
+
+
+def test_a_map_of_transmission_is_not_called_emission() -> None:
+    scene = make_scene("NM")
+    scene.moving[0].ImageType = ["ORIGINAL", "PRIMARY", "RECON TOMO", "TRANSMISSION"]
+    assert build_resampled_nm(with_uptake(make_request(scene))).ImageType[3] == "TRANSMISSION"
+
+
+def test_of_several_energy_windows_the_one_that_was_fused_is_told() -> None:
+    scene = make_scene("NM")
+    [ds] = scene.moving
+    windows = [Dataset(), Dataset()]
+    windows[0].EnergyWindowName, windows[1].EnergyWindowName = "scatter", "peak"
+    ds.EnergyWindowInformationSequence, ds.NumberOfEnergyWindows = windows, 2
+    frames = int(ds.NumberOfFrames)
+    ds.EnergyWindowVector = [1] * (frames // 2) + [2] * (frames - frames // 2)
+    request = with_uptake(make_request(scene))
+    peak = request.prepared.moving_sources[frames // 2 :]
+    told = build_resampled_nm(replace(request, prepared=replace(request.prepared, moving_sources=peak)))
+    assert [item.EnergyWindowName for item in told.EnergyWindowInformationSequence] == ["peak"]
+    assert told.NumberOfEnergyWindows == 1
+    del ds.EnergyWindowVector  # then all frames hold what was counted in both
+    assert build_resampled_nm(request).NumberOfEnergyWindows == 2
 
 
 def test_the_same_request_gives_the_same_bytes() -> None:

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,7 +22,7 @@ from tests.chaos.plants import EmbeddedPlant, Plant, ScaledPlant, await_end, ope
 from tests.chaos.scanner import Scanner
 from tests.chaos.victim import Fault
 from tests.support.repackaged import make_patient
-from tests.support.running import await_value
+from tests.support.running import FUSIONNODE, await_port, await_value
 from tests.support.tools import require_tool
 
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
@@ -202,12 +201,13 @@ def outlast_the_retries(plant: EmbeddedPlant, pacs: OrthancPacs, number: int) ->
     """The PACS is away for longer than the node tries; what was given up is sent again by one command."""
     pacs.stop()
     plant.mend()
+    await_port(plant.port)
     with Scanner(plant.port, plant.site.parent / f"sent-{number}") as scanner:
         before = len(plant.jobs())
         scanner.give(make_patient(number))
         [failed] = await_value(lambda: [job for job in plant.jobs() if job["state"] == "failed"], seconds=120)
         pacs.start()
-        command = [sys.executable, "-m", "fusionnode.cli", "resend", failed["id"], "--site", str(plant.site)]
+        command = [FUSIONNODE, "resend", failed["id"], "--site", str(plant.site)]
         subprocess.run(command, check=True, timeout=120)
         jobs = await_end(plant, before + 1)
         return replace(balance(open_spool(plant), pacs, scanner.acknowledged, jobs, SLICES), kills=1)
@@ -220,6 +220,7 @@ def fill_the_disk(plant: EmbeddedPlant, pacs: OrthancPacs, number: int, *, when:
     """
     spool = open_spool(plant)
     plant.mend()
+    await_port(plant.port)
     with Scanner(plant.port, plant.site.parent / f"sent-{number}") as scanner:
         before = len(plant.jobs())
         ballast = spool.root / "ballast"

@@ -84,11 +84,15 @@ def test_a_worker_that_leaves_off_is_told_too(tmp_path: Path, datasets: list[Dat
     assert [one.trouble for _, one in witness.sent] == ["left off"]
 
 
-def test_a_file_that_is_gone_or_spoilt_is_told_without_its_subject(tmp_path: Path, datasets: list[Dataset]) -> None:
+@pytest.mark.parametrize("left", [0, 140, 155])
+def test_a_file_that_is_gone_or_spoilt_is_told_without_its_subject(
+    tmp_path: Path, datasets: list[Dataset], left: int
+) -> None:
     witness = Witness()
     owed = owe(tmp_path, datasets[:3])
     (tmp_path / owed[0].path).unlink()
-    (tmp_path / owed[1].path).write_bytes(b"spoilt")
+    spoilt = tmp_path / owed[1].path
+    spoilt.write_bytes(spoilt.read_bytes()[:left])
     with StoragePeer() as peer:
         outcomes = list(observe(tmp_path, peer.port, witness).send("pacs", owed))
     assert sorted(one.stored for one in outcomes) == [False, False, True]

@@ -9,6 +9,17 @@ from tests.support.datasets import Layout, make_mr_series
 from tests.support.files import write_series
 
 
+def test_a_file_spoilt_anywhere_in_its_head_costs_itself_only(tmp_path: Path) -> None:
+    [ds] = make_mr_series(Layout(slices=1, rows=4, columns=4))
+    [path] = write_series(tmp_path, [ds])
+    owed, whole = Delivery("job", "pacs", str(ds.SOPClassUID), str(ds.SOPInstanceUID), path.name), path.read_bytes()
+    # Up to the class and instance in the file meta information, so that nothing can be sent of it.
+    for end in range(whole.index(b"\x02\x00\x10\x00UI")):
+        path.write_bytes(whole[:end])
+        [unusable] = open_parcels(tmp_path, [owed])[1]
+        assert unusable.status in {FILE_UNREADABLE, FILE_MISTAKEN}
+
+
 def test_every_delivery_becomes_a_parcel_or_an_outcome_and_no_other_one_suffers(tmp_path: Path) -> None:
     datasets = make_mr_series(Layout(slices=3, rows=4, columns=4))
     good = [

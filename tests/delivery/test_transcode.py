@@ -50,6 +50,17 @@ def test_frames_that_cannot_be_decoded_are_refused_by_name(tmp_path: Path) -> No
         read_plain(path)
 
 
+@pytest.mark.parametrize("left", [0, 140, 155])
+def test_a_file_that_is_cut_off_is_refused_by_name_and_one_that_is_gone_is_not_there(tmp_path: Path, left: int) -> None:
+    [path] = write_series(tmp_path, make_mr_series(LAYOUT))
+    path.write_bytes(path.read_bytes()[:left])
+    with pytest.raises(CaptureInvalid):
+        read_plain(path)
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        read_plain(path)
+
+
 def test_frames_whose_size_is_malformed_are_refused_by_name(tmp_path: Path) -> None:
     packed = make_mr_series(LAYOUT)[0]
     packed.compress(RLELossless, generate_instance_uid=False)

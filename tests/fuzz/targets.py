@@ -1,5 +1,6 @@
 """What is fuzzed, and what must hold whatever comes: an answer or a named refusal, never a crash, and life goes on."""
 
+import logging
 import socket
 import struct
 import threading
@@ -17,6 +18,7 @@ from pynetdicom.sop_class import Verification
 from fusionnode.errors import Refused
 from fusionnode.flow.ports import StoredFile
 from fusionnode.index.header import read_header
+from fusionnode.intake import handlers
 from fusionnode.intake.door import Entrance
 from fusionnode.intake.folder import read_folder
 from fusionnode.intake.limits import ListenerLimits
@@ -98,7 +100,7 @@ class Target:
     """A listener of this process that strange bytes are sent to.
 
     Attributes:
-        escaped: exceptions that ended a thread of it.
+        escaped: exceptions that ended a thread of it, or that its handlers did not foresee.
     """
 
     listener: Listener
@@ -147,6 +149,7 @@ class Target:
         descriptors = len(list(Path("/proc/self/fd").iterdir()))
         self._descriptors = self._descriptors or descriptors
         assert descriptors <= self._descriptors, f"{descriptors} open files instead of {self._descriptors}"
+        assert not self.escaped, self.escaped
 
     def await_quiet(self) -> None:
         """Wait until no association is left."""
@@ -160,6 +163,17 @@ class Target:
         status = assoc.send_c_echo()
         assoc.release()
         assert status.Status == 0x0000
+
+
+class _Watch(logging.Handler):
+    """Notes what our handlers did not foresee: they log it as an error, and what a peer did wrong as a warning."""
+
+    def __init__(self, escaped: list[str]) -> None:
+        super().__init__(logging.ERROR)
+        self._escaped = escaped
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._escaped.append(record.getMessage())
 
 
 def _list_association_threads() -> list[threading.Thread]:
@@ -193,9 +207,12 @@ def listening(folder: Path, patience_seconds: float = 3) -> Iterator[Target]:
     target = Target(listener, spool)
     before = threading.excepthook
     threading.excepthook = lambda args: target.escaped.append(f"{args.exc_type.__name__} in {args.thread}")
+    watch = _Watch(target.escaped)
+    logging.getLogger(handlers.__name__).addHandler(watch)
     listener.start()
     try:
         yield target
     finally:
         listener.stop(grace_seconds=5)
+        logging.getLogger(handlers.__name__).removeHandler(watch)
         threading.excepthook = before

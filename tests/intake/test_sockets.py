@@ -11,7 +11,7 @@ import pytest
 from pynetdicom import AE, Association, build_context
 from pynetdicom.dimse_messages import DIMSEMessage
 from pynetdicom.dul import DULServiceProvider
-from pynetdicom.fsm import TRANSITION_TABLE
+from pynetdicom.fsm import ACTIONS, TRANSITION_TABLE
 from pynetdicom.pdu_primitives import P_DATA
 from pynetdicom.sop_class import Verification
 from pynetdicom.transport import AssociationSocket, ThreadedAssociationServer
@@ -22,7 +22,7 @@ from fusionnode.intake.listener import Listener
 from fusionnode.intake.sockets import IntakeServer, PromptSocket, hasten
 from fusionnode.intake.spool import Spool
 from fusionnode.intake.streaming import StreamingProvider
-from tests.support.wire import ABORTED, connected, encode_echo, establish, read_pdus
+from tests.support.wire import ABORTED, RELEASE_RQ, connected, encode_echo, establish, read_pdus
 
 Ends = tuple[PromptSocket, socket.socket]
 
@@ -138,7 +138,7 @@ def _list_threads() -> list[threading.Thread]:
     return [one for one in threading.enumerate() if isinstance(one, Association | DULServiceProvider)]
 
 
-def _require_end(connection: socket.socket, caplog: pytest.LogCaptureFixture) -> None:
+def _require_end(connection: socket.socket, caplog: pytest.LogCaptureFixture, told: str = "ValueError") -> None:
     pdus = [one.kind for one in read_pdus(connection)]
     assert pdus == [ABORTED]
     deadline = time.monotonic() + 10
@@ -146,7 +146,7 @@ def _require_end(connection: socket.socket, caplog: pytest.LogCaptureFixture) ->
         time.sleep(0.02)
     assert _list_threads() == []
     ours = "".join(one.getMessage() for one in caplog.records if one.name.startswith("fusionnode"))
-    assert "ValueError" in ours
+    assert told in ours
     assert "Doe^" not in ours
 
 
@@ -157,6 +157,19 @@ def test_what_the_state_machine_cannot_take_ends_the_association_and_both_its_th
         establish(peer)
         peer.sendall(b"\x07\0\0\0\0\x04\0\0\xff\xff")
         _require_end(peer, caplog)
+
+
+def test_what_nobody_foresaw_in_the_state_machine_ends_the_association_and_both_its_threads(
+    listener: Listener, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise AssertionError
+
+    with connected(listener.port) as peer:
+        establish(peer)
+        monkeypatch.setitem(ACTIONS, "AR-2", ("", fail, ""))
+        peer.sendall(RELEASE_RQ)
+        _require_end(peer, caplog, "AssertionError")
 
 
 def test_what_the_serving_thread_cannot_take_ends_the_association_and_both_its_threads(
@@ -185,8 +198,8 @@ def test_what_is_relied_upon_inside_pynetdicom_is_still_there() -> None:
     assert ("Evt9", "Sta13") not in TRANSITION_TABLE
     assert {state for _, state in TRANSITION_TABLE} >= {"Sta2", "Sta6", "Sta13"}
     for owner, names in (
-        (assoc, ("_accepted_cx", "is_rejected", "kill")),
-        (assoc.dul, ("event_queue", "to_user_queue", "to_provider_queue", "_run_loop_delay")),
+        (assoc, ("_accepted_cx", "is_rejected", "kill", "run")),
+        (assoc.dul, ("event_queue", "to_user_queue", "to_provider_queue", "_run_loop_delay", "_kill_thread", "run")),
         (assoc.dimse, ("msg_queue", "message", "maximum_pdu_size")),
         (assoc.acse, ("send_reject",)),
         (DIMSEMessage(), ("encoded_command_set", "data_set", "context_id")),

@@ -109,8 +109,16 @@ def _fail_full(_stream: object) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"\0", b"garbage garbage garbage", b"\0\0\0\1\2\0\0\0\x34\x12", b"\xff" * 500],
-    ids=["empty", "one", "text", "unknown command", "ones"],
+    [
+        b"",
+        b"\0",
+        b"garbage garbage garbage",
+        b"\0\0\0\1\2\0\0\0\x34\x12",
+        b"\xff" * 500,
+        b"\0\0\0\1\1\0\0\0\x34",
+        b"\x08\0\x40\x11\xff\xff\xff\xff\x08\0",
+    ],
+    ids=["empty", "one", "text", "unknown command", "ones", "half a number", "a broken sequence"],
 )
 def test_a_malformed_command_asks_for_an_abort_and_raises_nothing(spool: Spool, content: bytes) -> None:
     with open_association(spool) as assoc:

@@ -14,7 +14,8 @@ import pytest
 from pydicom import Dataset
 from pydicom.uid import RLELossless
 
-from fusionnode.delivery.statuses import NOT_ACCOUNTED_FOR
+from fusionnode.delivery import stow
+from fusionnode.delivery.statuses import FILE_MISSING, FILE_UNREADABLE, NOT_ACCOUNTED_FOR
 from fusionnode.delivery.stow import StowSender, WebDestination
 from fusionnode.dimse.node import Patience
 from fusionnode.errors import DestinationUnreachable
@@ -186,7 +187,7 @@ def test_an_answer_that_says_nothing_of_the_instances_is_no_success(
     assert {(one.stored, one.status) for one in outcomes} == {(False, NOT_ACCOUNTED_FOR)}
 
 
-@pytest.mark.parametrize("status", [302, 401, 403, 429, 500, 503])
+@pytest.mark.parametrize("status", [302, 401, 403, 404, 429, 500, 503])
 def test_a_server_that_is_not_itself_is_unreachable(tmp_path: Path, owed: list[Delivery], status: int) -> None:
     with _serving(lambda _: (status, "text/plain", b"")) as port:
         sender = _make_sender(tmp_path, f"http://127.0.0.1:{port}")
@@ -194,6 +195,29 @@ def test_a_server_that_is_not_itself_is_unreachable(tmp_path: Path, owed: list[D
             list(sender.send("web", owed))
         with pytest.raises(DestinationUnreachable):
             sender.echo("web")
+
+
+def test_a_server_that_takes_no_question_only_stores_and_one_that_takes_no_store_is_unreachable(
+    tmp_path: Path, owed: list[Delivery]
+) -> None:
+    with _serving(lambda _: (405, "text/plain", b"")) as port:
+        sender = _make_sender(tmp_path, f"http://127.0.0.1:{port}")
+        assert sender.echo("web") == "HTTP 405"
+        with pytest.raises(DestinationUnreachable, match="405"):
+            list(sender.send("web", owed))
+
+
+def test_a_file_that_is_spoilt_or_vanishes_meanwhile_costs_only_itself(
+    tmp_path: Path, owed: list[Delivery], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stow, "_REQUEST_BYTES", 1000)
+    with _serving(lambda asked: (200, "application/json", _account(asked, {}))) as port:
+        outcomes = _make_sender(tmp_path, f"http://127.0.0.1:{port}").send("web", owed)
+        told = [next(outcomes).status]
+        (tmp_path / owed[1].path).write_bytes(b"spoilt")
+        (tmp_path / owed[2].path).unlink()
+        told += [one.status for one in outcomes]
+    assert told == ["0000", FILE_UNREADABLE, FILE_MISSING, "0000"]
 
 
 def test_a_server_that_is_away_or_silent_is_unreachable(tmp_path: Path, owed: list[Delivery]) -> None:

@@ -138,6 +138,13 @@ def test_without_options_nothing_but_the_plain_fused_series_is_written() -> None
     assert not any((output.multiframe, output.colour_bar, output.resampled, output.blending))
 
 
+def test_name_and_version_together_fit_a_long_string() -> None:
+    longest = {**MINIMAL, "name": "n" * 48, "version": "1" * 15}
+    assert len(Pipeline.model_validate(longest).identifier) == 64  # as Software Versions (LO) of what was made
+    with pytest.raises(ValidationError, match="version"):
+        Pipeline.model_validate({**MINIMAL, "version": "1" * 16})
+
+
 def edit(**changes: dict[str, object]) -> str:
     data = {**MINIMAL, **{name: {**MINIMAL.get(name, {}), **values} for name, values in changes.items()}}
     return Pipeline.model_validate(data).edition

@@ -97,6 +97,26 @@ def test_an_answer_that_is_no_dicom_is_told(tmp_path: Path) -> None:
             )
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"null",
+        b"[1]",
+        b'{"a": 1}',
+        b'[{"0020000D": "1.2.3"}]',
+        b'[{"0020000D": {"vr": "UI", "Value": "1.2.3"}}]',
+        b'[{"0020000D": {"vr": "UI", "Value": ["1.2.3"]}, "00201209": {"vr": "IS", "Value": ["many"]}}]',
+        b"<html>MEIER</html>",
+    ],
+)
+def test_an_answer_that_is_no_list_of_studies_is_no_empty_list(monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
+    peer = WebPeer([])
+    monkeypatch.setattr(peer, "answer", lambda *_: ("application/dicom+json", body))
+    with running_web_peer(peer), pytest.raises(ArchiveUnreachable, match="QIDO-RS: ") as caught:
+        WebArchive("web", peer.url).find_studies(Wish("MEIER"))
+    assert "MEIER" not in str(caught.value)
+
+
 def test_nobody_there_is_told() -> None:
     with pytest.raises(ArchiveUnreachable, match="ConnectionError"):
         WebArchive("web", f"http://127.0.0.1:{find_free_port()}").find_studies(Wish("A"))

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from pydicom import Dataset
 from pydicom.uid import ImplicitVRLittleEndian, SecondaryCaptureImageStorage
+from pynetdicom import service_class
 
 from fusionnode.dimse.node import Patience
 from fusionnode.errors import ArchiveUnreachable, RetrievalIncomplete, SpoolFull
@@ -50,6 +51,12 @@ def test_a_query_that_fails_is_no_empty_answer(status: int) -> None:
     told = pytest.raises(ArchiveUnreachable, match=f"{status:04X}")
     with ArchivePeer(_make("A"), find_status=status) as peer, told:
         _open(peer).find_studies(Wish("A"))
+
+
+def test_an_answer_that_cannot_be_read_is_not_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service_class, "encode", lambda *_: b"\x20\x00\x0d\x00US\x03\x00123")
+    with ArchivePeer(_make("A")) as peer, pytest.raises(ArchiveUnreachable, match="cannot be read"):
+        _open(peer).find_studies(Wish())
 
 
 def test_a_probe_says_which_service_is_missing_or_fails_and_takes_no_patient() -> None:

@@ -64,7 +64,7 @@ _PROBED += (0xC000, 0xFE00)
 _SAID_WHEN = {
     Status.SUCCESS: "the instance is durable: written, synced, renamed; a C-ECHO or a commitment report likewise",
     Status.PROCESSING_FAILURE: "something unforeseen went wrong; nothing of the instance stays",
-    Status.INVALID_ARGUMENT: "N-EVENT-REPORT only: the report names no transaction, or an item of it no instance",
+    Status.INVALID_ARGUMENT: "N-EVENT-REPORT only: the report is malformed, or lacks its transaction or an instance",
     Status.RESOURCE_LIMITATION: "N-EVENT-REPORT only: hardly any space is left in the spool",
     Status.OUT_OF_RESOURCES: "less than `spool_reserve_mb` is free in the spool, the disk is full, or a quota is met",
     Status.DATASET_DOES_NOT_MATCH: "the data set is of another SOP class or instance than the request says",

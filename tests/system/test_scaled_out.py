@@ -31,13 +31,13 @@ def test_a_fuse_worker_killed_in_mid_job_costs_time_and_nothing_else(stack: Stac
     stack.do("stop", "fuse")
     head = REPOSITORY / "dicom_samples" / "head"
     storescu(load_settings(stack.site).port, head / "mr", head / "pt")
-    [job] = await_value(lambda: [job for job in stack.jobs() if job["state"] == "prepared"], seconds=90)
+    [job] = await_value(lambda: [job for job in stack.jobs() if job["state"] == "prepared"])
     stack.do("start", "fuse")
-    await_value(lambda: stack.jobs()[0]["state"] == "fusing", seconds=60, pause=0.01)
+    await_value(lambda: stack.jobs()[0]["state"] == "fusing", pause=0.01)
     stack.kill("fuse")
     assert stack.jobs()[0]["state"] == "fusing", "the worker ended before it was killed"
     stack.do("start", "fuse")
-    await_value(lambda: stack.jobs()[0]["state"] == "stored", seconds=90)
+    await_value(lambda: stack.jobs()[0]["state"] == "stored")
     [stored] = stack.jobs()
     assert stored["id"] == job["id"]
     assert stored["stored"] == stored["owed"]

@@ -16,6 +16,9 @@ from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.support.wait import WebDriverWait
 
 PROGRAMS = ("chromium", "chromedriver")
+PATIENCE_SECONDS = 300
+"""How long anything may take on a machine that has other work as well; Chromium draws without a graphics card."""
+
 _FLAGS = (
     "--headless",
     "--no-sandbox",
@@ -49,7 +52,7 @@ class Browser:
         """Run the body of a function in the page and return what it returns."""
         return self._driver.execute_script(script, *arguments)
 
-    def await_value(self, script: str, *arguments: Any, seconds: float = 60) -> Any:
+    def await_value(self, script: str, *arguments: Any, seconds: float = PATIENCE_SECONDS) -> Any:
         """Return what ``script`` returns once that is true.
 
         Raises:
@@ -57,12 +60,12 @@ class Browser:
         """
         return self.await_true(lambda: self.run(script, *arguments), script, seconds)
 
-    def await_true(self, ask: Callable[[], Any], what: str, seconds: float = 60) -> Any:
+    def await_true(self, ask: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS) -> Any:
         """Return the answer of ``ask`` once it is true; a page in the making may fail to answer at first."""
         wait = WebDriverWait(self._driver, seconds, 0.1, ignored_exceptions=[WebDriverException])
         return wait.until(lambda _: ask(), f"never came about: {what}")
 
-    def await_stillness(self, pause: float = 1.0, seconds: float = 60) -> NDArray[np.uint8]:
+    def await_stillness(self, pause: float = 1.0, seconds: float = PATIENCE_SECONDS) -> NDArray[np.uint8]:
         """Return the picture of the page once two of them, ``pause`` seconds apart, are the same."""
         deadline, before = time.monotonic() + seconds, self.photograph()
         while time.monotonic() < deadline:
@@ -109,6 +112,8 @@ def running_browser(folder: Path, width: int = 1280, height: int = 960) -> Itera
         options.add_argument(flag)
     service = ChromeService(str(shutil.which("chromedriver")), log_output=str(folder / "chromedriver.log"))
     driver = Chrome(options=options, service=service)
+    driver.set_script_timeout(PATIENCE_SECONDS)
+    driver.set_page_load_timeout(PATIENCE_SECONDS)
     try:
         yield Browser(driver)
     finally:

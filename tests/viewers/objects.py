@@ -8,7 +8,10 @@ from typing import Any
 
 from pydicom import Dataset, dcmread
 
+from fusionnode.delivery.destination import Destination
+from fusionnode.delivery.sender import AssociationSender
 from fusionnode.demo.pacs import OrthancPacs
+from fusionnode.flow.ports import Delivery
 from fusionnode.pipeline.parse import parse_pipeline
 from fusionnode.pipeline.schema import Output, Pipeline
 from fusionnode.wiring import find_shared
@@ -73,10 +76,20 @@ def make_objects(folder: Path, variants: Sequence[str] = tuple(VARIANTS)) -> dic
 
 
 def store(shown: Iterable[Shown], pacs: OrthancPacs) -> None:
-    """Put the files into Orthanc as they are; that they also come there by C-STORE is for other tests."""
-    for one in shown:
-        for path in one.paths:
-            pacs.request("/instances", path.read_bytes())
+    """Send the files to Orthanc by C-STORE, as a node does.
+
+    Raises:
+        RuntimeError: it did not take one of them.
+    """
+    peer = Destination("pacs", pacs.ae_title, "127.0.0.1", pacs.port, "FUSIONNODE")
+    deliveries = [
+        Delivery("shown", peer.name, str(ds.SOPClassUID), str(ds.SOPInstanceUID), str(path))
+        for one in shown
+        for ds, path in zip(one.instances, one.paths, strict=True)
+    ]
+    for outcome in AssociationSender(Path("/"), {peer.name: peer}).send(peer.name, deliveries):
+        if not outcome.stored:
+            raise RuntimeError(f"{outcome.delivery.path}: {outcome.status}")
 
 
 def _make_pipeline(base: str, variant: str, output: Mapping[str, Any]) -> Pipeline:

@@ -16,15 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
-from tests.viewers.browser import Browser
+from tests.viewers.browser import PATIENCE_SECONDS, Browser
 
 FOLDER = Path(__file__).resolve().parents[2] / ".venv" / "viewers" / "ohif"
 """Where `make screenshots` puts it."""
 
 _ROOT = "/dicom-web"
-_PATIENCE_SECONDS = 180
-"""It loads some megabytes of program anew for every page."""
-
 _VIEWPORT = "const v = window.cornerstone.getEnabledElements()[0].viewport; "
 _PASSED_ON = ("Content-Type", "Content-Length")
 
@@ -55,7 +52,7 @@ class _Handler(SimpleHTTPRequestHandler):
     def _pass_on(self) -> None:
         request = urllib.request.Request(self._pacs + self.path, headers={"Accept": self.headers.get("Accept", "*/*")})
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
+            with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
                 headers = {name: answer.headers[name] for name in _PASSED_ON if name in answer.headers}
                 self._answer(answer.status, headers, answer.read())
         except urllib.error.HTTPError as error:
@@ -125,22 +122,30 @@ def serving_ohif(pacs_address: str) -> Iterator[str]:
 
 
 class Ohif:
-    """OHIF with one series in its one viewport."""
+    """OHIF with one series in its one viewport; a series without pixels it may answer with no viewport at all."""
 
     def __init__(self, browser: Browser, address: str, study_uid: str, series_uid: str) -> None:
         self._browser = browser
         query = {"StudyInstanceUIDs": study_uid, "initialSeriesInstanceUID": series_uid}
         browser.open(f"{address}/viewer?{urlencode(query)}")
-        browser.await_value(
-            "return document.querySelector('.viewport-element') || document.body.innerText.includes('PDF viewer')",
-            seconds=_PATIENCE_SECONDS,
-        )
+        browser.await_value("return document.querySelector('.viewport-element')")
         browser.await_stillness()
 
     def list_pictures(self) -> list[str]:
         """Return the addresses (WADO-RS) of the pictures in the viewport, in the order in which it scrolls."""
         script = "return window.cornerstone.getEnabledElements().flatMap(e => e.viewport.getImageIds())"
         return [str(one) for one in self._browser.run(script)]
+
+    def show_in_list(self, description: str) -> bool:
+        """Scroll the list of series to the one so described; return whether it is there."""
+        script = (
+            "const found = [...document.querySelectorAll('*')]"
+            ".filter(e => !e.children.length && e.textContent.trim() === arguments[0]).pop();"
+            "if (found) found.scrollIntoView({block: 'center'}); return Boolean(found)"
+        )
+        listed = bool(self._browser.run(script, description))
+        self._browser.await_stillness(0.5)
+        return listed
 
     def show(self, index: int) -> None:
         """Scroll to a picture, counted from 0."""
@@ -168,7 +173,7 @@ class Ohif:
 def open_planes(browser: Browser, address: str, study_uid: str) -> None:
     """Open a study in three planes (OHIF's "MPR")."""
     browser.open(f"{address}/viewer?{urlencode({'StudyInstanceUIDs': study_uid, 'hangingProtocolId': 'mpr'})}")
-    browser.await_value("return document.querySelectorAll('.viewport-element').length > 2", seconds=_PATIENCE_SECONDS)
+    browser.await_value("return document.querySelectorAll('.viewport-element').length > 2")
     browser.await_stillness()
 
 

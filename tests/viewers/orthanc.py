@@ -101,7 +101,7 @@ def open_explorer(browser: Browser, pacs: OrthancPacs, level: str, uid: str) -> 
     browser.await_stillness()
 
 
-def fetch_preview(pacs: OrthancPacs, instance: str) -> NDArray[np.uint8]:
-    """Return the preview of an instance, by Orthanc's id, that Explorer shows, RGB [row, column, 3]."""
-    picture = pacs.request(f"/instances/{instance}/preview")
+def fetch_preview(pacs: OrthancPacs, instance: str, frame: int = 0) -> NDArray[np.uint8]:
+    """Return the preview of an instance, by Orthanc's id, that Explorer shows of a frame, RGB [row, column, 3]."""
+    picture = pacs.request(f"/instances/{instance}/frames/{frame}/preview")
     return np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"))

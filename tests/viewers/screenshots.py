@@ -99,19 +99,27 @@ def _visit_explorer(browser: Browser, pacs: OrthancPacs, shown: Mapping[str, Sho
 
 def _visit_ohif(browser: Browser, pacs: OrthancPacs, shown: Mapping[str, Shown], album: Album) -> None:
     with serving_ohif(f"http://127.0.0.1:{pacs.http_port}") as address:
-        for one in (one for one in shown.values() if one.study_uid == shown["mr"].study_uid):
+        study = [one for one in shown.values() if one.study_uid == shown["mr"].study_uid]
+        for one in (one for one in study if one.pictures):
             viewer = Ohif(browser, address, one.study_uid, one.uid)
-            pictures = viewer.list_pictures()
-            # Where it cannot show a series it opens another one, or none.
-            opened = bool(pictures) and one.uid in pictures[0]
-            for index in _choose(len(pictures)) if opened else ():
-                viewer.show(index)
-                album.keep(f"ohif/{one.name}-{index + 1:03}", browser.photograph(), picture=pictures[index])
-            if not opened:
-                album.keep(f"ohif/{one.name}", browser.photograph(), text=browser.read_text("body")[-2000:])
+            _leaf_through(viewer, browser, one, album)
+        for one in (one for one in study if not one.pictures):
+            listed = viewer.show_in_list(one.instances[0].SeriesDescription)
+            album.keep(f"ohif/{one.name}", browser.photograph(), listed=listed)
         _leave_only(pacs, shown, shown[f"{DEFAULT}-fused"])
         open_planes(browser, address, shown["mr"].study_uid)
         album.keep("ohif/fused-in-three-planes", browser.photograph())
+
+
+def _leaf_through(viewer: Ohif, browser: Browser, one: Shown, album: Album) -> None:
+    pictures = viewer.list_pictures()
+    # Where it cannot show a series it opens another one, or none.
+    opened = bool(pictures) and one.uid in pictures[0]
+    for index in _choose(len(pictures)) if opened else ():
+        viewer.show(index)
+        album.keep(f"ohif/{one.name}-{index + 1:03}", browser.photograph(), picture=pictures[index])
+    if not opened:
+        album.keep(f"ohif/{one.name}", browser.photograph(), text=browser.read_text("body")[-2000:])
 
 
 def _leave_only(pacs: OrthancPacs, shown: Mapping[str, Shown], wanted: Shown) -> None:

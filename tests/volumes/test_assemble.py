@@ -1,4 +1,5 @@
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ from tests.support.datasets import (
     make_nm_recon,
     make_pt_series,
 )
-from tests.support.enhanced import make_enhanced_mr
+from tests.support.enhanced import make_enhanced_mr, make_enhanced_pet
 
 LAYOUTS = st.builds(
     Layout,
@@ -228,3 +229,11 @@ def test_raw_data_under_the_series_uid_of_its_images_is_left_alone() -> None:
     plain, beside = assemble_volume(datasets), assemble_volume([raw, *datasets])
     assert beside.voxels.tobytes() == plain.voxels.tobytes()
     assert (beside.sources, beside.notes, beside.unit) == (plain.sources, plain.notes, plain.unit)
+
+
+@pytest.mark.parametrize("make", [make_enhanced_mr, make_enhanced_pet])
+def test_an_object_without_frames_is_refused(make: Callable[[list[Dataset]], Dataset]) -> None:
+    ds = make(make_mr_series() if make is make_enhanced_mr else make_pt_series())
+    ds.NumberOfFrames, ds.PerFrameFunctionalGroupsSequence = 0, []
+    with pytest.raises(DatasetUnreadable, match="no frame"):
+        assemble_volume([ds])

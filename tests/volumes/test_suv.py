@@ -2,6 +2,7 @@ from collections.abc import Callable
 
 import pytest
 from pydicom import Dataset
+from pydicom.dataelem import RawDataElement
 from pydicom.uid import EnhancedPETImageStorage
 
 from fusionnode.volumes.suv import SuvFactor, measure_suv
@@ -23,6 +24,16 @@ def test_dose_decays_from_injection_to_the_start_of_the_series() -> None:
     found = measure_suv(_make(Uptake(injection_time="091700.00", series_time="100200.00")))
     assert found.factor == pytest.approx(_expect(45 * 60), rel=1e-12)
     assert found.note == ""
+
+
+@pytest.mark.parametrize("keyword", ["SeriesDate", "SeriesTime", "AcquisitionDate"])
+def test_a_moment_of_an_impossible_representation_makes_no_suv(keyword: str) -> None:
+    datasets = _make(Uptake())
+    for ds in datasets:
+        raw = ds[keyword].value.encode()
+        tag = ds[keyword].tag
+        ds[tag] = RawDataElement(tag, "U4", len(raw), raw, 0, False, True)
+    assert measure_suv(datasets) == SuvFactor(None, f"{keyword} is malformed")
 
 
 def test_one_half_life_doubles_the_factor() -> None:

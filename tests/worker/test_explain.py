@@ -13,8 +13,10 @@ from fusionnode.domain.terms import Step
 from fusionnode.errors import FusionNodeError, Refused, SeriesUnknown, UidMalformed
 from fusionnode.wiring import Node, build_sweeper
 from fusionnode.worker.explain import explain_uid, tell_explanation
+from fusionnode.worker.jobs import list_job_facts
+from fusionnode.worker.steps import StepRunner
 from tests.support.datasets import Identity, Layout, make_mr_series, make_pt_series
-from tests.support.nodes import FRAME, MOMENT, make_pair, make_settings, open_test_node, put_in_spool, queue_job
+from tests.support.nodes import FRAME, MOMENT, Clock, make_pair, make_settings, open_test_node, put_in_spool, queue_job
 
 SMALL = Layout(slices=10, rows=24, columns=20)
 MINE = Identity(frame_of_reference_uid=FRAME)
@@ -53,6 +55,33 @@ def test_a_pair_is_explained_from_either_side_with_its_job_and_verdict(tmp_path:
         assert "same frame of reference" in told["because"]
         assert "tilted" in words
         assert job.id in words
+
+
+def test_what_was_left_out_of_a_result_is_told_while_the_job_goes_on(tmp_path: Path) -> None:
+    node = open_test_node(tmp_path)
+    pipelines = {
+        name: one.model_copy(update={"output": one.output.model_copy(update={"resampled": True})})
+        for name, one in node.pipelines.items()
+    }
+    node = replace(node, pipelines=pipelines)
+    fixed, moving = make_pair()
+    for ds in moving:
+        del ds.DecayCorrection
+    put_in_spool(node, [*fixed, *moving], tmp_path / "scratch")
+    settle(node)
+    prepared = StepRunner(node, "worker", Clock()).run_step(Step.PREPARE)
+    assert prepared is not None
+    claimed = node.ledger.claim_job(Step.FUSE, MOMENT, 30, "worker", prepared.id)
+    assert claimed is not None
+    fused = node.ledger.advance_job(claimed, JobEvent.FINISHED, MOMENT)
+    assert (fused.state, fused.reason, fused.error) == ("fused", "", "")
+    facts, words = explain(node, fixed[0].SeriesInstanceUID)
+    [told] = facts["series"][0]["jobs"]
+    [listed] = list_job_facts(node.settings)
+    [remark] = told["remarks"]
+    assert remark.startswith("No resampled series was written: Decay Correction is missing")
+    assert listed["remarks"] == [remark]
+    assert remark in words
 
 
 def test_a_study_is_explained_series_by_series(tmp_path: Path) -> None:
