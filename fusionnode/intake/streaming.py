@@ -80,21 +80,16 @@ class InstanceStream(io.BytesIO):
         self._hash = hashlib.sha256()
         self._offset = 0
         self._unchecked = 0
+        # The transport's thread writes while the association's may be giving the stream up.
+        self._turn = threading.Lock()
 
     def write(self, data: Any, /) -> int:
         """Append a fragment of the data set, or of a report, which stays in memory: it is short."""
         if isinstance(self._message, N_EVENT_REPORT_RQ) and self.tell() + len(data) <= _REPORT_BYTES:
             return super().write(data)
-        if self.failure is None:
-            try:
-                file = self._file or self._begin()
-                self._hash.update(data)
-                file.write(data)
-                self._check_space(len(data))
-            except OSError as problem:
-                self.failure = translate_full(problem)
-            except FusionNodeError as problem:
-                self.failure = problem
+        with self._turn:
+            if self.failure is None:
+                self._append(data)
         return len(data)
 
     def open_dataset(self) -> BinaryIO:
@@ -129,13 +124,25 @@ class InstanceStream(io.BytesIO):
 
     def discard(self) -> None:
         """Delete whatever is left of the file in `Spool.incoming`; safe to repeat."""
-        self.failure = self.failure or DatasetUnreadable("The association ended before the data set was complete.")
-        # Closing writes what is still buffered, which fails again on the full disk that made us come here.
-        with suppress(OSError):
-            if self._file is not None:
-                self._file.close()
-        if self.path is not None:
-            self.path.unlink(missing_ok=True)
+        with self._turn:
+            self.failure = self.failure or DatasetUnreadable("The association ended before the data set was complete.")
+            # Closing writes what is still buffered, which fails again on the full disk that made us come here.
+            with suppress(OSError):
+                if self._file is not None:
+                    self._file.close()
+            if self.path is not None:
+                self.path.unlink(missing_ok=True)
+
+    def _append(self, data: Any) -> None:
+        try:
+            file = self._file or self._begin()
+            self._hash.update(data)
+            file.write(data)
+            self._check_space(len(data))
+        except OSError as problem:
+            self.failure = translate_full(problem)
+        except FusionNodeError as problem:
+            self.failure = problem
 
     def _check_space(self, count: int) -> None:
         """Look again now and then: a peer may send more than was free when it began."""
@@ -173,6 +180,7 @@ class StreamingProvider(DIMSEServiceProvider):
         self.msg_queue = _ServingQueue(self._serve_now)
         self._spool = spool
         self._unclaimed: set[InstanceStream] = set()
+        self._closed = False
         self._pace = Pace(limits)
         self._unanswered = 0
         self._counting = threading.Lock()
@@ -184,6 +192,9 @@ class StreamingProvider(DIMSEServiceProvider):
             self.message.data_set = InstanceStream(self._spool, self.message, self.assoc)
             self._unclaimed.add(self.message.data_set)
             self._pace.begin()
+            if self._closed:
+                # What still lay in the connection when the association was ended is nobody's any more.
+                self.message.data_set.discard()
         message, stream = self.message, cast("InstanceStream", self.message.data_set)
         try:
             super().receive_primitive(primitive)
@@ -218,8 +229,10 @@ class StreamingProvider(DIMSEServiceProvider):
 
     def close(self) -> None:
         """Delete unfinished files and withdraw the evidence; safe to repeat."""
-        while self._unclaimed:
-            self._unclaimed.pop().discard()
+        self._closed = True
+        for stream in tuple(self._unclaimed):
+            stream.discard()
+        self._unclaimed.clear()
         self.evidence.close()
 
     def _note_message(self, stream: InstanceStream) -> None:

@@ -1,6 +1,7 @@
 import hashlib
 import io
 import os
+import threading
 from pathlib import Path
 
 import pydicom
@@ -88,6 +89,36 @@ def test_an_association_that_ends_in_the_middle_leaves_nothing(spool: Spool, ds:
         assert list_incoming(spool) == []
         assert deliver(assoc, fragments[-1:]) != Status.SUCCESS
     assert list(spool.list_arrivals()) == []
+
+
+def test_what_arrives_after_the_end_leaves_nothing(spool: Spool, ds: Dataset) -> None:
+    fragments = list_fragments(encode_explicit(ds), ds.SOPInstanceUID)
+    with open_association(spool) as assoc:
+        assoc.dimse.close()
+        deliver(assoc, fragments[:-1])
+        assert list_incoming(spool) == []
+        assert deliver(assoc, fragments[-1:]) != Status.SUCCESS
+    assert list(spool.list_arrivals()) == []
+
+
+def test_a_stream_that_is_given_up_while_its_file_begins_leaves_nothing(
+    spool: Spool, ds: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fragments = list_fragments(encode_explicit(ds), ds.SOPInstanceUID)
+    begin = streaming.InstanceStream._begin
+    endings: list[threading.Thread] = []
+
+    def begin_slowly(stream: streaming.InstanceStream) -> object:
+        endings.append(threading.Thread(target=stream.discard))
+        endings[0].start()
+        endings[0].join(0.2)
+        return begin(stream)
+
+    monkeypatch.setattr(streaming.InstanceStream, "_begin", begin_slowly)
+    with open_association(spool) as assoc:
+        deliver(assoc, fragments[:-1])
+        endings[0].join()
+        assert list_incoming(spool) == []
 
 
 def test_a_disk_that_fills_up_in_the_middle_is_answered_and_the_next_request_is_served(

@@ -62,7 +62,7 @@ def take_all(folder: Path) -> None:
                 _visit_web_viewer(browser, pacs, shown, album, "web-viewer")
                 _visit_explorer(browser, pacs, shown, album)
                 if (OHIF_FOLDER / "index.html").exists():
-                    _visit_ohif(browser, pacs, shown, album)
+                    _visit_ohif(Path(scratch) / "ohif", pacs, shown, album)
             if GDCM_PLUGIN.exists():
                 with running_viewer(Path(scratch) / "gdcm", gdcm=True) as pacs:
                     compressed = {"j2k-fused": shown["j2k-fused"]}
@@ -97,18 +97,22 @@ def _visit_explorer(browser: Browser, pacs: OrthancPacs, shown: Mapping[str, Sho
         album.keep(f"explorer/{one.name}", browser.await_stillness())
 
 
-def _visit_ohif(browser: Browser, pacs: OrthancPacs, shown: Mapping[str, Shown], album: Album) -> None:
+def _visit_ohif(scratch: Path, pacs: OrthancPacs, shown: Mapping[str, Shown], album: Album) -> None:
+    """Open each series in a new browser: after some pages in the same one OHIF no longer comes up."""
     with serving_ohif(f"http://127.0.0.1:{pacs.http_port}") as address:
         study = [one for one in shown.values() if one.study_uid == shown["mr"].study_uid]
         for one in (one for one in study if one.pictures):
-            viewer = Ohif(browser, address, one.study_uid, one.uid)
-            _leaf_through(viewer, browser, one, album)
-        for one in (one for one in study if not one.pictures):
-            listed = viewer.show_in_list(one.instances[0].SeriesDescription)
-            album.keep(f"ohif/{one.name}", browser.photograph(), listed=listed)
+            with running_browser(scratch / one.name) as browser:
+                _leaf_through(Ohif(browser, address, one.study_uid, one.uid), browser, one, album)
+        with running_browser(scratch / "list") as browser:
+            viewer = Ohif(browser, address, shown["mr"].study_uid, shown["mr"].uid)
+            for one in (one for one in study if not one.pictures):
+                listed = viewer.show_in_list(one.instances[0].SeriesDescription)
+                album.keep(f"ohif/{one.name}", browser.photograph(), listed=listed)
         _leave_only(pacs, shown, shown[f"{DEFAULT}-fused"])
-        open_planes(browser, address, shown["mr"].study_uid)
-        album.keep("ohif/fused-in-three-planes", browser.photograph())
+        with running_browser(scratch / "planes") as browser:
+            open_planes(browser, address, shown["mr"].study_uid)
+            album.keep("ohif/fused-in-three-planes", browser.photograph())
 
 
 def _leaf_through(viewer: Ohif, browser: Browser, one: Shown, album: Album) -> None:
