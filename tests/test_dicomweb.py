@@ -62,7 +62,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def test_only_the_authority_of_the_site_file_is_trusted_however_often_it_is_asked(authority: Authority) -> None:
     tls = build_tls(TlsSettings(ca=authority.own.certificate))
     with _serving(make_server_tls(authority.issue("server"))) as server, open_session(tls) as session:
-        assert session.get(server.url, timeout=5).status_code == 200
+        assert session.get(server.url, timeout=60).status_code == 200
     assert tls.cert_store_stats()["x509"] == 1, "no list of public authorities was added"
 
 
@@ -73,7 +73,7 @@ def test_a_stranger_s_certificate_is_told(authority: Authority, tmp_path: Path) 
         open_session(tls) as session,
         pytest.raises(RequestException) as caught,
     ):
-        session.get(server.url, timeout=5)
+        session.get(server.url, timeout=60)
     assert name_trouble(caught.value).startswith("its certificate is not accepted: ")
     assert server.heads == []
 
@@ -86,15 +86,15 @@ def test_the_name_in_the_certificate_counts_unless_the_site_file_says_otherwise(
     with _serving(make_server_tls(authority.issue("other", "DNS:elsewhere"))) as server, open_session(tls) as session:
         if checked:
             with pytest.raises(RequestException):
-                session.get(server.url, timeout=5)
+                session.get(server.url, timeout=60)
         else:
-            assert session.get(server.url, timeout=5).status_code == 200
+            assert session.get(server.url, timeout=60).status_code == 200
 
 
 def test_nobody_is_followed_elsewhere_with_what_was_meant_for_one_server() -> None:
     with _serving() as elsewhere, _serving(send_on_to=elsewhere.url) as server:
         with open_session(access=("node", "secret")) as session, pytest.raises(TooManyRedirects):
-            session.get(server.url, timeout=5)
+            session.get(server.url, timeout=60)
         assert elsewhere.heads == []
     assert server.heads[0]["Authorization"].startswith("Basic ")
 
@@ -105,11 +105,11 @@ def test_the_environment_says_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setenv("NETRC", str(netrc))
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{find_free_port()}")
     with _serving() as server, open_session() as session:
-        assert session.get(server.url, timeout=5).status_code == 200
+        assert session.get(server.url, timeout=60).status_code == 200
     assert "Authorization" not in server.heads[0]
 
 
 def test_trouble_is_named_without_its_text() -> None:
     with pytest.raises(RequestException, match="SECRET") as caught:
-        open_session().get(f"http://127.0.0.1:{find_free_port()}/studies?PatientID=SECRET", timeout=5)
+        open_session().get(f"http://127.0.0.1:{find_free_port()}/studies?PatientID=SECRET", timeout=60)
     assert name_trouble(caught.value) == "ConnectionError"

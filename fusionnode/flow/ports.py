@@ -139,7 +139,7 @@ class Ledger(Overview, Protocol):
         """UIDs of all series that some arrival of this SOP instance contradicts, in their order."""
 
     def list_series(self, states: Collection[SeriesState], seen_since: datetime | None = None) -> list[Series]:
-        """All series in one of ``states``, first seen not before ``seen_since``, with instances, ordered by UID."""
+        """All series in one of ``states``, last heard of not before ``seen_since``, with instances, by UID."""
 
     def list_keys(self, states: Collection[SeriesState], seen_since: datetime | None = None) -> list[SeriesKey]:
         """The keys of what `list_series` returns, in the same order, without reading any instance."""

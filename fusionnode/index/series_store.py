@@ -27,10 +27,10 @@ class SeriesStore(Store):
     """Reads series and keeps their states."""
 
     def list_series(self, states: Collection[SeriesState], seen_since: datetime | None = None) -> list[Series]:
-        """Return all series in one of ``states``, first seen not before ``seen_since``, with instances, by UID."""
+        """Return all series in one of ``states``, last heard of not before ``seen_since``, with instances, by UID."""
         wanted: ColumnElement[bool] = GenerationRow.state.in_(sorted(states))
         if seen_since is not None:
-            wanted = and_(wanted, SeriesRow.first_seen_at >= seen_since)
+            wanted = and_(wanted, SeriesRow.last_seen_at >= seen_since)
         with self._database.read() as connection:
             return _load_present(connection, wanted)
 
@@ -39,7 +39,7 @@ class SeriesStore(Store):
         columns = (SeriesRow.series_instance_uid, SeriesRow.generation)
         query = select(*columns).join(GenerationRow, _PRESENT).where(GenerationRow.state.in_(sorted(states)))
         if seen_since is not None:
-            query = query.where(SeriesRow.first_seen_at >= seen_since)
+            query = query.where(SeriesRow.last_seen_at >= seen_since)
         with self._database.read() as connection:
             keys = [SeriesKey(uid, generation) for uid, generation in connection.execute(query)]
         return sorted(keys, key=lambda key: key.series_instance_uid)

@@ -114,9 +114,11 @@ class Door:
 
     def reject(self, assoc: Association, rejection: Rejection) -> None:
         """Answer an association request with a rejection, and wait until it is on its way."""
-        self.tell(describe_peer(assoc), _REASONS[rejection])
+        peer = describe_peer(assoc)
+        # First of all: whatever goes wrong in the telling, the peer stays outside.
         assoc.acse.send_reject(*rejection)
         assoc.kill()
+        self.tell(peer, _REASONS[rejection])
 
     def tell(self, peer: RemotePeer, reason: str) -> None:
         """Log and tell that somebody was turned away; ``reason`` is a few words of ours, never the peer's."""

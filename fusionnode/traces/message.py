@@ -167,4 +167,4 @@ def _add_concerned(message: ET.Element, one: Concerned) -> None:
 
 
 def _encode_detail(text: str) -> str:
-    return base64.b64encode(text.encode()).decode("ascii")
+    return base64.b64encode(clean(text).encode()).decode("ascii")

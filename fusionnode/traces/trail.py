@@ -111,16 +111,26 @@ class AuditTrail:
                 self._dropped = 0
             while self._waiting:
                 event, at = self._waiting[0]
-                message = encode_message(event, at, self._source)
-                self._append({"at": format_moment(at), **summarize(event), "message": message})
+                record = self._encode(event, at)
+                if record is not None:
+                    self._append(record)
                 self._waiting.popleft()
-                self.written += 1
+                self.written += record is not None
         except OSError as problem:
             self._give_way(problem)
         else:
             if self._trouble:
                 logger.warning("the audit trail is written again")
             self._trouble = ""
+
+    def _encode(self, event: AuditEvent, at: datetime) -> dict[str, Any] | None:
+        """Return the record; None, and counted as lost, where there is no writing it, as the others must not wait."""
+        try:
+            return {"at": format_moment(at), **summarize(event), "message": encode_message(event, at, self._source)}
+        except (TypeError, ValueError) as problem:
+            logger.error("an audit record cannot be written and is counted as lost: %s", type(problem).__name__)
+            self._dropped += 1
+            return None
 
     def _give_way(self, problem: OSError) -> None:
         if not self._trouble:

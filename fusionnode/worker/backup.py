@@ -4,8 +4,8 @@ import json
 import logging
 import os
 import shutil
+import stat
 from collections.abc import Iterator
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -106,12 +106,28 @@ def _copy_folder(source: Path, target: Path) -> int:
     for path in _walk(source):
         place = target / path.relative_to(source)
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # What is gone meanwhile was moved on, or deleted for its age after it was delivered.
-        with suppress(FileNotFoundError):
-            shutil.copy2(path, place)
-            _sync(place)
-            count += 1
+        count += _copy_file(path, place)
     return count
+
+
+def _copy_file(path: Path, place: Path) -> bool:
+    """Copy one file with its times; False when it was gone already.
+
+    What is gone was moved on, or deleted for its age after it was delivered. Once it is open it may be moved on as it
+    likes.
+    """
+    try:
+        source = path.open("rb")
+    except FileNotFoundError:
+        return False
+    with source, place.open("wb") as target:
+        facts = os.fstat(source.fileno())
+        os.fchmod(target.fileno(), stat.S_IMODE(facts.st_mode))
+        shutil.copyfileobj(source, target)
+        target.flush()
+        os.utime(target.fileno(), ns=(facts.st_atime_ns, facts.st_mtime_ns))
+        os.fsync(target.fileno())
+    return True
 
 
 def _walk(folder: Path) -> Iterator[Path]:

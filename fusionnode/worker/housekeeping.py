@@ -24,7 +24,8 @@ _CLEAN_SECONDS = 3600.0
 class Housekeeping:
     """What is done in each round of one process, and how long ago each part of it was.
 
-    The spool is walked through every five minutes, and only where a quota asks for it; it is cleaned every hour.
+    The spool is walked through every five minutes, and only where a quota asks for it. It is cleaned every hour,
+    at first an hour after the first round: a host that starts with a wrong clock has put it right by then.
     """
 
     def __init__(self, node: Node) -> None:
@@ -32,7 +33,8 @@ class Housekeeping:
         self._housekeeper = build_housekeeper(node)
         self._clock = ClockWatch()
         self._spool_bytes, self._walk = 0, ""
-        self._measured_at = self._cleaned_at = float("-inf")
+        self._measured_at = float("-inf")
+        self._cleaned_at: float | None = None
 
     def go_round(self, now: datetime, monotonic: float) -> None:
         """Do what is due.
@@ -41,11 +43,14 @@ class Housekeeping:
             Unavailable: the database or the spool is.
         """
         believed = self._clock.believes(now, monotonic)
-        if self._node.settings.quota != QuotaSettings():
-            self._measure(monotonic)
+        if self._cleaned_at is None:
+            self._cleaned_at = monotonic
         if believed and monotonic - self._cleaned_at >= _CLEAN_SECONDS:
             _clean(self._housekeeper, now, self._node.observer)
             self._cleaned_at = monotonic
+        # Afterwards, as a full disk hinders the measuring and not the deleting.
+        if self._node.settings.quota != QuotaSettings():
+            self._measure(monotonic)
 
     def _measure(self, monotonic: float) -> None:
         root = self._node.settings.spool

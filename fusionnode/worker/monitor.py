@@ -84,8 +84,10 @@ def check_spool(spool: Spool) -> str:
     """
     spool.check_space()
     probe = spool.incoming / f"{uuid.uuid4().hex}.part"
-    probe.write_bytes(b"fusionnode")
-    probe.unlink()
+    try:
+        probe.write_bytes(b"fusionnode")
+    finally:
+        probe.unlink(missing_ok=True)
     return f"{spool.free_bytes() >> 20} MiB free"
 
 

@@ -83,7 +83,7 @@ def balance(
 def _count_fused(pacs: OrthancPacs, job_id: str, slices: int) -> int:
     """How many times the fused series of a job lies in the PACS: 0 where an instance is missing."""
     numbers = Counter(int(ds.InstanceNumber) for ds in pacs.fetch_series(FusedIdentity(job_id).series_uid))
-    return min(numbers.values()) if set(numbers) >= set(range(1, slices + 1)) else 0
+    return max(numbers.values()) if set(numbers) >= set(range(1, slices + 1)) else 0
 
 
 def count_half_written(spool: Spool, slices: int) -> int:

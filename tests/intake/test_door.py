@@ -93,6 +93,19 @@ def rejections() -> list[access.Rejection]:
     return [one for one in vars(access).values() if isinstance(one, access.Rejection)]
 
 
+def test_whoever_is_rejected_stays_outside_though_nobody_can_be_told(
+    rejections: list[access.Rejection],
+) -> None:
+    class Broken(_Witness):
+        def association_refused(self, peer: RemotePeer, reason: str) -> None:
+            raise ZeroDivisionError
+
+    assoc = _ask("MR7")
+    with pytest.raises(ZeroDivisionError):
+        Door(observer=Broken()).reject(assoc, rejections[0])
+    assert assoc.is_rejected
+
+
 def test_every_rejection_is_one_of_the_standard_and_is_told_in_words(
     rejections: list[access.Rejection], witness: _Witness
 ) -> None:

@@ -93,6 +93,20 @@ def test_a_full_disk_keeps_nobody_from_work_and_loses_no_record(
     assert sum(record.levelno == logging.ERROR for record in caplog.records) == 1
 
 
+def test_a_record_that_cannot_be_encoded_is_counted_and_the_next_one_is_written(
+    trail: AuditTrail, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(trail_module, "encode_message", lambda *_: "\udcff".encode())
+        trail.record(make_event("ODD"))
+    trail.record(make_event("PEER"))
+    trail.close()
+    records = read_records(tmp_path / "audit")
+    assert [one.get("event") for one in records] == [None, None, "Something"]
+    assert [one["lost"] for one in records if "lost" in one] == [1]
+    assert verify_trail(tmp_path / "audit", KEY).sound
+
+
 def test_what_does_not_fit_into_memory_is_counted_and_the_trail_says_so(
     trail: AuditTrail, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

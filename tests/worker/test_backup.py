@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -87,3 +88,25 @@ def test_nothing_is_overwritten_and_half_a_backup_is_none(tmp_path: Path) -> Non
         restore(node.settings, tmp_path / "backup")
     with pytest.raises(BackupIncomplete):
         restore(node.settings, tmp_path / "nowhere")
+
+
+def test_a_file_that_is_moved_on_while_it_is_copied_is_whole_in_the_backup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = open_test_node(tmp_path)
+    fixed, _ = make_pair()
+    put_in_spool(node, fixed, tmp_path / "first")
+    copy = shutil.copyfileobj
+
+    def move_and_copy(source: Any, target: Any) -> None:
+        path = Path(source.name)
+        if path.parent == node.spool.arrivals:
+            path.rename(node.spool.quarantine / path.name)
+        copy(source, target)
+
+    monkeypatch.setattr(shutil, "copyfileobj", move_and_copy)
+    back_up(node.settings, tmp_path / "backup")
+    monkeypatch.undo()
+    shutil.rmtree(node.settings.spool)
+    restore(node.settings, tmp_path / "backup")
+    assert len({path.name for path in node.spool.root.rglob("*.dcm")}) == len(fixed)

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -41,6 +41,13 @@ def _list_files(node: Node, *folders: str) -> list[Path]:
     return sorted(path for folder in folders for path in (root / folder).rglob("*") if path.is_file())
 
 
+def _keep_house(node: Node, now: datetime) -> None:
+    """Let an hour go by until ``now``."""
+    housekeeping = Housekeeping(node)
+    housekeeping.go_round(now - timedelta(hours=1), 0)
+    housekeeping.go_round(now, 3600)
+
+
 def _deliver(folder: Path, pacs: StoragePacs | None = None) -> tuple[Node, Job]:
     node = open_test_node(folder, pacs)
     job = queue_job(node, folder)
@@ -54,9 +61,9 @@ def test_what_was_delivered_goes_and_coming_again_it_is_kept_but_not_fused_twice
     with storage_pacs(tmp_path) as pacs:
         node, job = _deliver(tmp_path, pacs)
         assert job.state is JobState.STORED
-        Housekeeping(node).go_round(MOMENT + 29 * DAY, 0)
+        _keep_house(node, MOMENT + 29 * DAY)
         assert len(_list_files(node, "instances", "outbox")) == 30
-        Housekeeping(node).go_round(MONTHS, 0)
+        _keep_house(node, MONTHS)
         assert _list_files(node, "instances", "outbox", "trash") == []
         assert {fact["state"] for fact in list_series_facts(node.settings)} == {"discarded"}
         assert reindex_spool(node.settings) == 0
@@ -77,7 +84,7 @@ def test_what_was_delivered_goes_and_coming_again_it_is_kept_but_not_fused_twice
 def test_what_no_destination_took_is_there_after_years(tmp_path: Path) -> None:
     node, job = _deliver(tmp_path)
     assert job.state is JobState.FUSED
-    Housekeeping(node).go_round(YEARS, 0)
+    _keep_house(node, YEARS)
     assert len(_list_files(node, "instances", "outbox")) == 30
 
 
@@ -123,14 +130,19 @@ def test_killed_between_or_in_the_halves_of_a_deletion_the_next_round_ends_it(tm
     assert killed.returncode == -signal.SIGKILL
     assert len(_list_files(node, "instances", "outbox")) == 30 - moved
     assert {fact["state"] for fact in list_series_facts(node.settings)} == {"discarded"}
-    Housekeeping(node).go_round(MONTHS, 0)
+    _keep_house(node, MONTHS)
     assert _list_files(node, "instances", "outbox", "trash") == []
     assert node.ledger.find_job(job.id).state is JobState.STORED
 
 
-def test_a_clock_that_jumps_years_deletes_nothing(tmp_path: Path) -> None:
+def test_a_clock_that_is_wrong_or_jumps_years_deletes_nothing(tmp_path: Path) -> None:
     with storage_pacs(tmp_path) as pacs:
         node, _ = _deliver(tmp_path, pacs)
+    wrong = Housekeeping(node)
+    wrong.go_round(YEARS, 0)
+    wrong.go_round(MOMENT, 10)
+    wrong.go_round(MOMENT + timedelta(hours=1), 3610)
+    assert len(_list_files(node, "instances", "outbox")) == 30
     housekeeping = Housekeeping(node)
     housekeeping.go_round(MOMENT, 0)
     housekeeping.go_round(YEARS, 7200)

@@ -71,10 +71,10 @@ def test_what_does_not_run_is_named(check: Callable[[], str]) -> None:
 
 
 def test_without_a_port_nothing_is_served_and_nothing_runs(tmp_path: Path) -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
     with Monitor(make_settings(tmp_path), build_watcher(make_settings(tmp_path), "serve"), None, {}, {}) as monitor:
         assert monitor.endpoint is None
-        assert threading.active_count() == before
+        assert not set(threading.enumerate()) - before
 
 
 def test_readiness_names_what_fails(tmp_path: Path) -> None:
