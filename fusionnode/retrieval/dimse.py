@@ -15,6 +15,7 @@ from pynetdicom.presentation import PresentationContext, build_context, build_ro
 
 from fusionnode.dimse.node import Patience
 from fusionnode.errors import Refused, SettingsInvalid, SpoolFull
+from fusionnode.malformed import MALFORMED
 from fusionnode.retrieval.archive import Inbox, Received, name_cut
 from fusionnode.retrieval.association import PATIENCE, PENDING, Peer, Roles, associate, has_context, require_status
 from fusionnode.retrieval.findings import (
@@ -173,12 +174,21 @@ class DimseArchive:
                     raise name_cut(self.name, self.peer.place, f"C-FIND at {level} level", len(found))
                 if code not in PENDING and code != 0:
                     raise self.peer.describe_trouble(f"C-FIND at {level} level ended with status {code:04X}")
-                if code in PENDING and answer is None:
-                    # It may be the very one that is looked for.
-                    raise self.peer.describe_trouble(f"an answer to C-FIND at {level} level cannot be read")
-                value = read(answer) if answer is not None else None
-                found += [] if value is None else [value]
+                if code in PENDING:
+                    value = self._read_answer(level, answer, read)
+                    found += [] if value is None else [value]
         return found
+
+    def _read_answer(self, level: str, answer: Dataset | None, read: Callable[[Dataset], Value | None]) -> Value | None:
+        """Return what an answer says. One that cannot be read may be the very one that is looked for."""
+        trouble = self.peer.describe_trouble(f"an answer to C-FIND at {level} level cannot be read")
+        if answer is None:
+            raise trouble
+        try:
+            return read(answer)
+        except MALFORMED:
+            # Some values are only decoded when they are asked for.
+            raise trouble from None
 
     def _bring(self, identifier: Dataset, classes: Sequence[UID], inbox: Inbox) -> int:
         if self.method is Method.MOVE:

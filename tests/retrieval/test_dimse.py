@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pynetdicom
 import pytest
 from pydicom import Dataset
 from pydicom.uid import ImplicitVRLittleEndian, SecondaryCaptureImageStorage
@@ -53,7 +54,9 @@ def test_a_query_that_fails_is_no_empty_answer(status: int) -> None:
         _open(peer).find_studies(Wish("A"))
 
 
-def test_an_answer_that_cannot_be_read_is_not_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("logged", [False, True], ids=["decoded by us", "decoded for the log"])
+def test_an_answer_that_cannot_be_read_is_not_passed_over(monkeypatch: pytest.MonkeyPatch, logged: bool) -> None:
+    monkeypatch.setattr(pynetdicom._config, "LOG_RESPONSE_IDENTIFIERS", logged)
     monkeypatch.setattr(service_class, "encode", lambda *_: b"\x20\x00\x0d\x00US\x03\x00123")
     with ArchivePeer(_make("A")) as peer, pytest.raises(ArchiveUnreachable, match="cannot be read"):
         _open(peer).find_studies(Wish())

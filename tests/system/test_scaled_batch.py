@@ -96,6 +96,7 @@ def _await(process: "subprocess.Popen[str]", ask: Callable[[], object]) -> None:
     await_value(lambda: process.poll() is not None or ask(), seconds=300, pause=0.01)
 
 
+@pytest.mark.slow
 def test_a_batch_and_a_worker_killed_half_way_cost_time_and_nothing_else(site: Site) -> None:
     _prepare(site, pairs=3)
     site.stack.kill("fuse", signal.SIGSTOP)
