@@ -114,11 +114,12 @@ class Door:
 
     def reject(self, assoc: Association, rejection: Rejection) -> None:
         """Answer an association request with a rejection, and wait until it is on its way."""
-        peer = describe_peer(assoc)
-        # First of all: whatever goes wrong in the telling, the peer stays outside.
-        assoc.acse.send_reject(*rejection)
-        assoc.kill()
-        self.tell(peer, _REASONS[rejection])
+        try:
+            self.tell(describe_peer(assoc), _REASONS[rejection])
+        finally:
+            # Whatever goes wrong in the telling, the peer stays outside.
+            assoc.acse.send_reject(*rejection)
+            assoc.kill()
 
     def tell(self, peer: RemotePeer, reason: str) -> None:
         """Log and tell that somebody was turned away; ``reason`` is a few words of ours, never the peer's."""
