@@ -35,7 +35,8 @@ def test_a_fuse_worker_killed_in_mid_job_costs_time_and_nothing_else(stack: Stac
     stack.do("start", "fuse")
     await_value(lambda: stack.jobs()[0]["state"] == "fusing", pause=0.01)
     stack.kill("fuse")
-    assert stack.jobs()[0]["state"] == "fusing", "the worker ended before it was killed"
+    # A starved worker may have missed a heartbeat, so that its job is free again already.
+    assert stack.jobs()[0]["state"] in {"fusing", "prepared"}, "the worker ended before it was killed"
     stack.do("start", "fuse")
     await_value(lambda: stack.jobs()[0]["state"] == "stored")
     [stored] = stack.jobs()
