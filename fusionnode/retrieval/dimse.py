@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from io import BytesIO
@@ -181,14 +182,11 @@ class DimseArchive:
 
     def _read_answer(self, level: str, answer: Dataset | None, read: Callable[[Dataset], Value | None]) -> Value | None:
         """Return what an answer says. One that cannot be read may be the very one that is looked for."""
-        trouble = self.peer.describe_trouble(f"an answer to C-FIND at {level} level cannot be read")
-        if answer is None:
-            raise trouble
-        try:
-            return read(answer)
-        except MALFORMED:
-            # Some values are only decoded when they are asked for.
-            raise trouble from None
+        # Some values are only decoded when they are asked for.
+        with suppress(*MALFORMED):
+            if answer is not None:
+                return read(answer)
+        raise self.peer.describe_trouble(f"an answer to C-FIND at {level} level cannot be read")
 
     def _bring(self, identifier: Dataset, classes: Sequence[UID], inbox: Inbox) -> int:
         if self.method is Method.MOVE:

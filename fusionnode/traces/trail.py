@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from fusionnode import __version__
+from fusionnode.durable import sync_folder
 from fusionnode.traces.chain import BEGINNING, read_seal, seal_record
 from fusionnode.traces.message import AuditEvent, encode_message, format_moment, summarize
 
@@ -167,11 +168,7 @@ class AuditTrail:
         self._path = self.folder / f"{moment}-{self._role}-{host}-{os.getpid()}{SUFFIX}"
         self._file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         self._size, self._number, self._seal, self._day = 0, 0, BEGINNING, day
-        handle = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        sync_folder(self.folder)
         facts = {"role": self._role, "host": host, "pid": os.getpid(), "version": __version__}
         self._put({"at": format_moment(self._clock()), "begun": facts, "keyed": bool(self._key), "after": before})
 

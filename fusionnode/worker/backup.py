@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fusionnode import __version__
+from fusionnode.durable import sync_folder
 from fusionnode.errors import BackupIncomplete, OutputOccupied
 from fusionnode.index.backup import load_ledger, require_empty, restart_steps, save_ledger
 from fusionnode.index.store import migrate
@@ -49,7 +50,7 @@ def back_up(settings: Settings, out: Path) -> dict[str, Any]:
     }
     facts["files"] = {name: _copy_folder(settings.spool / name, staging / "spool" / name) for name in _FOLDERS}
     (staging / _NOTE).write_text(json.dumps(facts, indent=2), encoding="utf-8")
-    _sync(staging)
+    sync_folder(staging)
     staging.rename(out)
     logger.info("%d files and the ledger are in %s", sum(facts["files"].values()), out)
     return facts
@@ -135,11 +136,3 @@ def _walk(folder: Path) -> Iterator[Path]:
     for parent, names, files in os.walk(folder):
         names[:] = sorted(name for name in names if not name.startswith("."))
         yield from (Path(parent) / name for name in sorted(files) if not name.startswith("."))
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
