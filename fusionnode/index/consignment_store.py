@@ -79,16 +79,20 @@ class ConsignmentStore(Store):
 
         ``again`` gives, from the number of requests so far, when what was lost is sent again.
         """
-        asked = select(CommitmentRow.job_id, CommitmentRow.destination)
+        asked = select(CommitmentRow.job_id, CommitmentRow.destination, CommitmentRow.asked_at)
         with self._database.write() as connection:
             found = connection.execute(asked.where(CommitmentRow.transaction_uid == report.transaction_uid)).first()
             if found is None:
                 return ReportFate.UNKNOWN
-            job_id, destination = found
+            job_id, destination, asked_at = found
             job = find_row(connection, job_id, lock=True)
             if job.state not in _WAITING:
                 return ReportFate.BUSY if job.state in _AT_WORK else ReportFate.UNKNOWN
-            due = _enter_report(connection, job_id, destination, report, now, again)
+            _enter_report(connection, job_id, destination, report, now)
+            consignment = match_consignment(ConsignmentRow, job_id, destination)
+            # What is safe is due since it was asked for: a clock that is ahead would keep it from workers whose is right.
+            due = again(_count_requests(connection, consignment)) if report.lost else min(now, asked_at)
+            connection.execute(update(ConsignmentRow).where(consignment).values(not_before=due))
             told = f"{destination} committed to {len(report.committed)} instances and lost {len(report.lost)}."
             append_event(connection, Event(now, job_id, "commitment", told))
             if report.lost and job.state is JobState.STORED:
@@ -106,14 +110,8 @@ def _look_earlier(connection: Connection, job: Job, due: datetime) -> None:
 
 
 def _enter_report(
-    connection: Connection,
-    job_id: str,
-    destination: str,
-    report: CommitmentReport,
-    now: datetime,
-    again: Callable[[int], datetime],
-) -> datetime:
-    """Change the accounts of the instances; return when the job is to be looked at."""
+    connection: Connection, job_id: str, destination: str, report: CommitmentReport, now: datetime
+) -> None:
     mine = match_consignment(DeliveryRow, job_id, destination)
     _update_instances(
         connection, mine, report.committed, {"committed_at": func.coalesce(DeliveryRow.committed_at, now)}
@@ -121,16 +119,12 @@ def _enter_report(
     for uid, reason in report.lost.items():
         lost = {"stored_at": None, "committed_at": None, "last_status": f"lost-{reason:04X}"}
         _update_instances(connection, mine, [uid], lost)
-    consignment = match_consignment(ConsignmentRow, job_id, destination)
-    if report.lost:
-        requests = connection.execute(select(ConsignmentRow.requests).where(consignment)).scalar_one()
-        due = again(requests)
-    else:
-        due = now
-    connection.execute(update(ConsignmentRow).where(consignment).values(not_before=due))
     # A transaction is answered once; a second report of it has nothing to add.
     connection.execute(delete(CommitmentRow).where(CommitmentRow.transaction_uid == report.transaction_uid))
-    return due
+
+
+def _count_requests(connection: Connection, consignment: Any) -> int:
+    return connection.execute(select(ConsignmentRow.requests).where(consignment)).scalar_one()
 
 
 def _update_instances(connection: Connection, mine: Any, uids: Any, values: dict[str, Any]) -> None:

@@ -246,10 +246,13 @@ class JobStore(Store):
             .order_by(JobRow.id)
             .with_for_update(skip_locked=True)
         )
-        # With a time, for a stored job without one would rest and never be asked for its commitment again.
-        move = Move(JobEvent.EXPIRED, now, "Its worker went silent and the lease ran out.", not_before=now)
+        reason = "Its worker went silent and the lease ran out."
         with self._database.write() as connection:
-            moved = [move_job(connection, job, move) for job in _load_jobs(connection, expired)]
+            rows = connection.execute(expired).mappings().all()
+            # With a time, for a stored job without one would rest and never be asked for its commitment again; and not
+            # later than the lease's, for a clock that is ahead would keep the step from the workers whose is right.
+            moves = [Move(JobEvent.EXPIRED, now, reason, not_before=min(row["lease_until"], now)) for row in rows]
+            moved = [move_job(connection, read_job(row), move) for row, move in zip(rows, moves, strict=True)]
         return [job for job in moved if job is not None]
 
 

@@ -96,6 +96,18 @@ def test_what_is_committed_is_safe_and_a_stored_job_wakes(ledger: SqlLedger, sen
     assert ledger.count_deliveries(sending.id) == (6, 6)
 
 
+def test_a_report_that_is_entered_by_a_clock_that_is_ahead_wakes_the_job_at_once(
+    ledger: SqlLedger, sending: Job
+) -> None:
+    for destination in ("archive", "pacs"):
+        store(ledger, sending, destination)
+    ledger.open_commitment(sending, "archive", "1.9", NOW)
+    rest(ledger, sending, JobEvent.FINISHED)
+    assert report(ledger, "1.9", UIDS) is ReportFate.ENTERED, "at LATER, where it is not yet for the others"
+    assert ledger.list_claimable(Step.COMMIT, NOW) == [sending.id]
+    assert [one.not_before for one in ledger.list_consignments(sending.id)] == [NOW, None]
+
+
 def test_what_is_lost_is_owed_again_after_a_pause_that_grows_and_by_that_destination_only(
     ledger: SqlLedger, sending: Job
 ) -> None:

@@ -49,6 +49,18 @@ def test_a_worker_that_dies_while_the_clock_is_wrong_holds_its_job_for_no_longer
     assert ended.state is JobState.PREPARED
 
 
+def test_what_a_sweep_that_is_two_hours_ahead_frees_waits_for_no_worker_whose_clock_is_right(tmp_path: Path) -> None:
+    clock = Clock()
+    node = open_test_node(tmp_path)
+    job = queue_job(node, tmp_path, clock())
+    assert node.ledger.claim_job(Step.PREPARE, clock(), 30, "slow", job.id) is not None
+    assert [one.id for one in node.ledger.release_expired(clock() + timedelta(hours=2))] == [job.id]
+    clock.advance(31)
+    ended = StepRunner(node, "worker", clock).run_step(Step.PREPARE)
+    assert ended is not None
+    assert ended.state is JobState.PREPARED
+
+
 def test_a_clock_put_forward_under_a_living_worker_has_the_step_done_twice_and_kept_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
