@@ -9,7 +9,7 @@ from enum import Enum, auto
 
 from fusionnode.domain.job import Job, JobState, derive_job_id
 from fusionnode.domain.pair import Pair
-from fusionnode.domain.series import Series, SeriesKey
+from fusionnode.domain.series import InstanceHeader, Series, SeriesKey
 from fusionnode.domain.terms import UNSETTLED, SeriesState
 from fusionnode.errors import LedgerUnavailable, Refused, SpoolFull, Unavailable, format_frames
 from fusionnode.faults import FaultPoint, reach
@@ -115,13 +115,7 @@ class Sweeper:
         return _Indexing.SET_ASIDE
 
     def _record(self, arrival: StoredFile, now: datetime) -> None:
-        header = self.read_header(arrival)
-        if self.ledger.record_instance(header, now) is Arrival.CONFLICT:
-            logger.warning("instance %s contradicts what came before; both are kept", header.sop_instance_uid)
-            reason = "An instance that contradicts the series arrived; see `fusionnode series`."
-            # A UID that is known from another series spoils that one as well.
-            for series_uid in self.ledger.list_contradicted(header.sop_instance_uid):
-                self.ledger.withdraw_jobs(series_uid, reason, now)
+        record_arrival(self.ledger, self.read_header(arrival), now)
         # The row is committed before the file moves, so a crash in between only repeats the move.
         reach(FaultPoint.INSTANCE_RECORDED)
         self.arrivals.settle_arrival(arrival)
@@ -235,6 +229,18 @@ def _longest_window(pipelines: Iterable[Pipeline], *, hold_only: bool) -> timede
     pairings = [one.pairing for one in pipelines]
     hours = [one.hold_hours for one in pairings] + [0 if hold_only else 24 * one.window_days for one in pairings]
     return timedelta(hours=max(hours, default=0) + 24)
+
+
+def record_arrival(ledger: Ledger, header: InstanceHeader, now: datetime) -> Arrival:
+    """Enter one instance; the unfinished jobs on every series that it contradicts are ended. Safe to repeat."""
+    outcome = ledger.record_instance(header, now)
+    if outcome is Arrival.CONFLICT:
+        logger.warning("instance %s contradicts what came before; both are kept", header.sop_instance_uid)
+        reason = "An instance that contradicts the series arrived; see `fusionnode series`."
+        # A UID that is known from another series spoils that one as well.
+        for series_uid in ledger.list_contradicted(header.sop_instance_uid):
+            ledger.withdraw_jobs(series_uid, reason, now)
+    return outcome
 
 
 def derive_pair_id(pipeline: Pipeline, pair: Pair, contents: Mapping[SeriesKey, str]) -> str:

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from fusionnode.errors import Refused
 from fusionnode.flow.ports import Arrival, HeaderReader, Ledger, StoredFile
+from fusionnode.flow.sweep import record_arrival
 
 logger = logging.getLogger(__name__)
 
@@ -18,8 +19,8 @@ def rebuild_index(
 ) -> dict[str, int]:
     """Enter every instance of ``arrivals``, oldest first; return how many were new, duplicate, conflict and refused.
 
-    Safe to repeat and to run on a ledger that is not empty. Jobs are not rebuilt: the sweep derives them again, under
-    ids that depend on the content alone. A series that had late instances begins again with generation one.
+    Safe to repeat and to run on a ledger that is not empty: unfinished jobs on what proves contradicted are ended. Jobs
+    are not rebuilt: the sweep derives them again, under ids that depend on the content alone. A series that had late instances begins again with generation one.
 
     Raises:
         LedgerUnavailable: the database did not answer; run it again.
@@ -28,7 +29,7 @@ def rebuild_index(
     counts = Counter(dict.fromkeys((*Arrival, REFUSED), 0))
     for stored in arrivals:
         try:
-            counts[ledger.record_instance(read_header(stored), now)] += 1
+            counts[record_arrival(ledger, read_header(stored), now)] += 1
         except Refused as refusal:
             logger.warning("%s is not in the ledger: %s", stored.place, refusal)
             counts[REFUSED] += 1

@@ -1,4 +1,4 @@
-"""The audit trail of one process: files that are only ever appended to, synced record by record (edge).
+"""The audit trail of one process: files that are only ever appended to, and synced after every write (edge).
 
 ::
 
@@ -6,6 +6,9 @@
 
 Each process has files of its own, so that nobody waits for a lock of another host. The first record of a file names the
 files before it with the seal they had reached, so that a file that vanishes, or its end, is missed.
+
+Records that wait at the same time are written and synced together: whoever comes while another writes waits for that
+one, and then finds the own record on disk, or writes it with those of all who wait.
 """
 
 import logging
@@ -14,8 +17,9 @@ import re
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -29,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 SUFFIX = ".jsonl"
 _KEPT_IN_MEMORY = 10_000
+_AT_ONCE = 256
 _NAMED_BEFORE = 8
 _TAIL_BYTES = 1 << 17
 
@@ -36,6 +41,15 @@ _TAIL_BYTES = 1 << 17
 def read_clock() -> datetime:
     """Return the present moment (UTC)."""
     return datetime.now(UTC)
+
+
+@dataclass
+class _Batch:
+    """What is written together: events with their moments, and how many before them are lost."""
+
+    lost: int
+    events: list[tuple[AuditEvent, datetime]]
+    records: list[dict[str, Any]] = field(default_factory=list)
 
 
 class AuditTrail:
@@ -66,7 +80,9 @@ class AuditTrail:
         self.written = 0
         self.lost = 0
         self._role, self._source, self._key, self._max_bytes, self._clock = role, source, key, max_bytes, clock
+        # Of what waits, held for a moment; and of the file, held while a disk works. Never taken in the other order.
         self._turn = threading.Lock()
+        self._writing = threading.Lock()
         self._waiting: deque[tuple[AuditEvent, datetime]] = deque()
         self._dropped = 0
         self._trouble = ""
@@ -83,46 +99,73 @@ class AuditTrail:
 
     def record(self, event: AuditEvent) -> None:
         """Append one event. When this returns it is on disk, or `trouble` says why not."""
-        with self._turn:
-            if len(self._waiting) >= _KEPT_IN_MEMORY:
-                self._waiting.popleft()
-                self._dropped += 1
-                self.lost += 1
-            self._waiting.append((event, self._clock()))
-            self._write_waiting()
+        self.queue(event)
+        self.flush()
 
-    def retry(self) -> None:
-        """Try again to write what waits."""
+    def queue(self, event: AuditEvent) -> None:
+        """Take one event to be written by the next `record` or `flush`; waits for no disk."""
         with self._turn:
-            if self._trouble:
-                self._write_waiting()
+            self._waiting.append((event, self._clock()))
+            self._drop_surplus()
+
+    def flush(self) -> None:
+        """Write what waits."""
+        with self._writing:
+            self._write_waiting()
 
     def close(self) -> None:
         """Close the file; safe to repeat. What still waits is lost, and the log says so."""
-        with self._turn:
+        with self._writing:
             self._write_waiting()
             if self._waiting:
                 logger.error("%d audit records could not be written", len(self._waiting))
             self._close_file()
 
+    def _drop_surplus(self) -> None:
+        while len(self._waiting) > _KEPT_IN_MEMORY:
+            self._waiting.popleft()
+            self._dropped += 1
+            self.lost += 1
+
     def _write_waiting(self) -> None:
+        """Write what waits at this moment; what comes meanwhile is for whoever brings it."""
+        left = len(self._waiting)
         try:
-            if self._dropped:
-                self._append({"lost": self._dropped, "at": format_moment(self._clock())})
-                self._dropped = 0
-            while self._waiting:
-                event, at = self._waiting[0]
-                record = self._encode(event, at)
-                if record is not None:
-                    self._append(record)
-                self._waiting.popleft()
-                self.written += record is not None
+            while left > 0 or self._dropped:
+                # In trouble one is tried alone, as all others may be in vain.
+                batch = self._take(1 if self._trouble else _AT_ONCE)
+                left -= len(batch.events)
+                self._write_batch(batch)
         except OSError as problem:
             self._give_way(problem)
-        else:
-            if self._trouble:
-                logger.warning("the audit trail is written again")
+
+    def _write_batch(self, batch: _Batch) -> None:
+        try:
+            if batch.records:
+                self._append(batch.records)
+        except OSError:
+            self._put_back(batch)
+            raise
+        self.written += len(batch.records) - bool(batch.lost)
+        if self._trouble:
+            logger.warning("the audit trail is written again")
             self._trouble = ""
+
+    def _take(self, most: int) -> _Batch:
+        """Take what is written next, encoded."""
+        with self._turn:
+            batch = _Batch(self._dropped, [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))])
+            self._dropped = 0
+        if batch.lost:
+            batch.records.append({"lost": batch.lost, "at": format_moment(self._clock())})
+        batch.records += filter(None, (self._encode(event, at) for event, at in batch.events))
+        return batch
+
+    def _put_back(self, batch: _Batch) -> None:
+        with self._turn:
+            self._dropped += batch.lost
+            self._waiting.extendleft(reversed(batch.events))
+            self._drop_surplus()
 
     def _encode(self, event: AuditEvent, at: datetime) -> dict[str, Any] | None:
         """Return the record; None, and counted as lost, where there is no writing it, as the others must not wait."""
@@ -130,7 +173,9 @@ class AuditTrail:
             return {"at": format_moment(at), **summarize(event), "message": encode_message(event, at, self._source)}
         except (TypeError, ValueError) as problem:
             logger.error("an audit record cannot be written and is counted as lost: %s", type(problem).__name__)
-            self._dropped += 1
+            with self._turn:
+                self._dropped += 1
+                self.lost += 1
             return None
 
     def _give_way(self, problem: OSError) -> None:
@@ -145,19 +190,22 @@ class AuditTrail:
                     self._path.unlink()
         self._close_file()
 
-    def _append(self, record: dict[str, Any]) -> None:
+    def _append(self, records: Sequence[Mapping[str, Any]]) -> None:
         day = self._clock().strftime("%Y%m%d")
         if self._file < 0 or self._size >= self._max_bytes or day != self._day:
             self._open_file(day)
-        self._put(record)
+        self._put(records)
 
-    def _put(self, record: dict[str, Any]) -> None:
-        line, seal = seal_record({"n": self._number, **record}, self._seal, self._key)
-        data = f"{line}\n".encode()
+    def _put(self, records: Sequence[Mapping[str, Any]]) -> None:
+        lines, seal = [], self._seal
+        for number, record in enumerate(records, start=self._number):
+            line, seal = seal_record({"n": number, **record}, seal, self._key)
+            lines.append(f"{line}\n")
+        data = "".join(lines).encode()
         if os.write(self._file, data) != len(data):
             raise OSError(None, "it was cut off")
         os.fdatasync(self._file)
-        self._seal, self._number, self._size = seal, self._number + 1, self._size + len(data)
+        self._seal, self._number, self._size = seal, self._number + len(lines), self._size + len(data)
 
     def _open_file(self, day: str) -> None:
         self._close_file()
@@ -170,7 +218,7 @@ class AuditTrail:
         self._size, self._number, self._seal, self._day = 0, 0, BEGINNING, day
         sync_folder(self.folder)
         facts = {"role": self._role, "host": host, "pid": os.getpid(), "version": __version__}
-        self._put({"at": format_moment(self._clock()), "begun": facts, "keyed": bool(self._key), "after": before})
+        self._put([{"at": format_moment(self._clock()), "begun": facts, "keyed": bool(self._key), "after": before}])
 
     def _close_file(self) -> None:
         if self._file >= 0:
@@ -185,7 +233,10 @@ def _name_before(folder: Path) -> dict[str, str]:
 
 
 def _read_last_seal(path: Path) -> str:
-    """Return the seal of the last whole record; empty where there is none within reach."""
+    """Return the seal of the last whole record; empty where there is none within reach.
+
+    What it was read from is synced first: a seal of another process that is named here must not be lost with the power.
+    """
     with path.open("rb") as file:
         file.seek(0, os.SEEK_END)
         file.seek(max(0, file.tell() - _TAIL_BYTES))

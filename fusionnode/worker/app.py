@@ -71,10 +71,10 @@ class Dispatcher:
             return False
         return True
 
-    def count_backlog(self, step: Step) -> int | None:
-        """Return how many messages wait in the queue of ``step``; None when the broker does not answer."""
+    def count_backlog(self, queue: str) -> int | None:
+        """Return how many messages wait in ``queue``; None when the broker does not answer."""
         try:
-            return int(self._redis.llen(name_queue(step)))
+            return int(self._redis.llen(queue))
         except RedisError as error:
             logger.warning("the broker does not answer: %s", type(error).__name__)
             return None
@@ -95,16 +95,17 @@ class Announcer:
 
     def announce(self, now: datetime, monotonic: float) -> int:
         """Publish what is due; return how many messages went out."""
-        claimable = {(step, job_id) for step in Step for job_id in self._ledger.list_claimable(step, now)}
+        claimable = dict.fromkeys((step, job_id) for step in Step for job_id in self._ledger.list_claimable(step, now))
         self._told = {key: told for key, told in self._told.items() if key in claimable}
         sent = 0
-        for step in Step:
-            waiting = sorted(job_id for of, job_id in claimable if of is step)
-            due = [one for one in waiting if monotonic - self._told.get((step, one), -1e9) >= self._repeat_seconds]
-            backlog = self._dispatcher.count_backlog(step) if due else 0
+        for queue in dict.fromkeys(map(name_queue, Step)):
+            # Of every step that shares the queue, or the messages of one would count as those of another.
+            waiting = [key for key in claimable if name_queue(key[0]) == queue]
+            due = [key for key in waiting if monotonic - self._told.get(key, -1e9) >= self._repeat_seconds]
+            backlog = self._dispatcher.count_backlog(queue) if due else 0
             if backlog is None:
                 break
-            for job_id in due if backlog < len(waiting) else ():
+            for step, job_id in due if backlog < len(waiting) else ():
                 if not self._dispatcher.dispatch(step, job_id):
                     return sent
                 self._told[step, job_id] = monotonic

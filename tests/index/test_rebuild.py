@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from fusionnode.domain.job import JobState
 from fusionnode.domain.series import InstanceHeader
 from fusionnode.domain.terms import SeriesState
 from fusionnode.errors import DatasetUnreadable, SpoolFileMissing
@@ -14,7 +15,7 @@ from fusionnode.index.rebuild import rebuild_index
 from fusionnode.index.store import SqlLedger
 from tests.support.datasets import Layout, make_mr_series
 from tests.support.files import write_series
-from tests.support.ledgers import NOW, change_bytes, make_headers
+from tests.support.ledgers import NOW, change_bytes, enter_series, make_headers, make_job
 
 
 @pytest.fixture
@@ -64,3 +65,13 @@ def test_conflicts_are_found_again(ledger: SqlLedger, tmp_path: Path) -> None:
     files = [StoredFile(tmp_path / place, place, "0") for place in "abcde"]
     counts = rebuild_index(ledger, files, look_up, NOW)
     assert counts == {"new": 2, "duplicate": 1, "conflict": 1, "refused": 1}
+
+
+def test_a_job_on_what_proves_contradicted_is_ended(ledger: SqlLedger, tmp_path: Path) -> None:
+    key = enter_series(ledger, "mr")
+    job = make_job(fixed=key)
+    ledger.add_job(job)
+    stored = StoredFile(tmp_path / "again", "again", "0")
+    counts = rebuild_index(ledger, [stored], lambda _: change_bytes(make_headers("mr")[0]), NOW)
+    assert counts["conflict"] == 1
+    assert ledger.find_job(job.id).state is JobState.SUPERSEDED

@@ -77,11 +77,11 @@ def test_a_broker_that_hangs_is_waited_for_once_a_round(tmp_path: Path, monkeypa
         queue_job(node, tmp_path)
         monkeypatch.setattr(node.ledger, "list_claimable", lambda *_: ["a", "b", "c"])
         dispatcher = Dispatcher(build_app(node.settings), patience_seconds=0.3)
-        asked: list[Step] = []
+        asked: list[str] = []
         count = dispatcher.count_backlog
-        monkeypatch.setattr(dispatcher, "count_backlog", lambda step: asked.append(step) or count(step))
+        monkeypatch.setattr(dispatcher, "count_backlog", lambda queue: asked.append(queue) or count(queue))
         assert Announcer(node.ledger, dispatcher).announce(MOMENT, 0.0) == 0
-        assert asked == [Step.PREPARE]
+        assert asked == [name_queue(Step.PREPARE)]
 
 
 @pytest.mark.system
@@ -91,7 +91,22 @@ def test_the_queue_does_not_grow_while_no_worker_runs(tmp_path: Path, redis_url:
     dispatcher = Dispatcher(build_app(node.settings))
     announcer = Announcer(node.ledger, dispatcher, repeat_seconds=30)
     assert sum(announcer.announce(MOMENT, 31.0 * minute) for minute in range(200)) == 1
-    assert dispatcher.count_backlog(Step.PREPARE) == 1
+    assert dispatcher.count_backlog(name_queue(Step.PREPARE)) == 1
+
+
+@pytest.mark.system
+def test_what_is_to_be_sent_keeps_no_commitment_from_being_announced(
+    tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = open_test_node(tmp_path, broker_url=redis_url)
+    waiting = {Step.SEND: ["a", "b", "c"]}
+    monkeypatch.setattr(node.ledger, "list_claimable", lambda step, _: waiting.get(step, []))
+    dispatcher = Dispatcher(build_app(node.settings))
+    announcer = Announcer(node.ledger, dispatcher)
+    assert announcer.announce(MOMENT, 0.0) == 3
+    waiting[Step.COMMIT] = ["d"]
+    assert announcer.announce(MOMENT, 1.0) == 1
+    assert announcer.announce(MOMENT, 31.0) == 0, "a message of each is there"
 
 
 @pytest.mark.system
