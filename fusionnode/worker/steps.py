@@ -25,7 +25,7 @@ from fusionnode.pipeline.schema import Pipeline
 from fusionnode.wiring import Node, open_fuser
 from fusionnode.worker.deliver import Courier, explain_rest
 from fusionnode.worker.heartbeat import Heartbeat
-from fusionnode.worker.memory import return_large_blocks
+from fusionnode.worker.memory import keep_large_blocks_apart, return_free_pages
 from fusionnode.worker.policy import judge_error, max_attempts
 from fusionnode.worker.watchdog import Watchdog, end_process
 
@@ -51,7 +51,7 @@ class StepRunner:
     _fusers: dict[str, Fuser] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        return_large_blocks()
+        keep_large_blocks_apart()
         self._courier = Courier(self.node.ledger, self.node.sender, self.node.settings.work, self.clock)
 
     def warm_up(self) -> None:
@@ -81,6 +81,8 @@ class StepRunner:
             except LeaseLost as lost:
                 logger.warning("%s dropped: %s", step, lost)
                 return self.node.ledger.find_job(job.id)
+            finally:
+                return_free_pages()
 
     @property
     def _lease_seconds(self) -> float:

@@ -8,12 +8,12 @@ import pytest
 PROGRAM = """
 import sys
 from pathlib import Path
-from fusionnode.worker.memory import return_large_blocks
+from fusionnode.worker.memory import keep_large_blocks_apart, return_free_pages
 
 def resident_mb():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 >> 20
 
-if not return_large_blocks():
+if not keep_large_blocks_apart():
     sys.exit("not glibc")
 before = resident_mb()
 kept, blocks = [], []
@@ -22,6 +22,7 @@ for number in range(200):
     kept.append([bytes([number]) * 3000])
 assert resident_mb() - before > 80
 del blocks
+assert return_free_pages()
 print(resident_mb() - before)
 """
 
