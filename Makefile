@@ -30,7 +30,7 @@ chaos: $(STAMP)
 	@deploy/install-services.sh
 	$(BIN)/python -m tests.chaos.run
 
-# Ten thousand instances from eight senders at once while workers come and go: a quarter of an hour; MINUTES=N.
+# Ten thousand instances from eight senders at once while workers come and go: sent within MINUTES.
 MINUTES ?= 15
 soak: $(STAMP)
 	@deploy/install-services.sh

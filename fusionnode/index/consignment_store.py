@@ -90,7 +90,7 @@ class ConsignmentStore(Store):
                 return ReportFate.BUSY if job.state in _AT_WORK else ReportFate.UNKNOWN
             _enter_report(connection, job_id, destination, report, now)
             consignment = match_consignment(ConsignmentRow, job_id, destination)
-            # What is safe is due since it was asked for: a clock that is ahead would keep it from workers whose is right.
+            # What is safe is due since it was asked for: a clock ahead would keep it from workers whose is right.
             due = again(_count_requests(connection, consignment)) if report.lost else min(now, asked_at)
             connection.execute(update(ConsignmentRow).where(consignment).values(not_before=due))
             told = f"{destination} committed to {len(report.committed)} instances and lost {len(report.lost)}."
