@@ -29,6 +29,17 @@ def read_ends(path: Path) -> list[datetime]:
     return ends
 
 
+def find_end(path: Path, *, is_authority: bool) -> datetime:
+    """Return from when on a file is of no use (UTC).
+
+    One's own is that once the first certificate of its chain has run out, one of authorities once the last has.
+
+    Raises:
+        SettingsInvalid: as `read_ends`.
+    """
+    return (max if is_authority else min)(read_ends(path))
+
+
 def _name_unusable(path: Path) -> SettingsInvalid:
     return SettingsInvalid(
         f"No certificate can be read from {path}.", remedy="Name a PEM file of certificates that this process may read."

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from fusionnode import __version__
-from fusionnode.certificates import read_ends
+from fusionnode.certificates import find_end
 from fusionnode.errors import FusionNodeError
 from fusionnode.exposure import refuse_exposed
 from fusionnode.settings import PeerSettings, Settings, WebArchiveSettings, WebDestinationSettings
@@ -81,7 +81,8 @@ def _probe_pipelines(settings: Settings) -> str:
 
 
 def _probe_secrets(settings: Settings) -> str:
-    return f"{check_secrets(settings)} files of keys and passwords, out of the reach of other users of this host"
+    count = check_secrets(settings)
+    return f"{count} files of keys and passwords that no other user can read, and no certificate that one can change"
 
 
 def _probe_spool(settings: Settings) -> str:
@@ -129,8 +130,8 @@ def _probe_audit(settings: Settings) -> str:
 def _probe_certificates(settings: Settings) -> str:
     """Tell which certificate runs out first; one of ours is ill a month before, a file of authorities once all are."""
     now = datetime.now(UTC)
-    ends = [(min(read_ends(path)), path) for path in settings.list_certificate_files()]
-    ends += [(max(read_ends(path)), path) for path in settings.list_authority_files()]
+    files = settings.list_certificate_files()
+    ends = [(find_end(path, is_authority=is_authority), path) for path, is_authority in files.items()]
     late = sorted(one for one in ends if one[0] < now + _RENEWAL)
     if late:
         words = ", ".join(f"{path} {'ran' if end < now else 'runs'} out on {end:%Y-%m-%d}" for end, path in late)

@@ -11,7 +11,7 @@
     │   ├── TransitionForbidden, JobUnknown, SeriesUnknown, OutputOccupied, BackupIncomplete
     │   └── PicturesUnusable, ListInvalid
     ├── Unavailable       the world is not ready; retried with back-off
-    │   ├── SpoolFull, SpoolFileMissing, SpoolUnreadable
+    │   ├── SpoolFull, SpoolFileMissing, SpoolUnreadable, BackupFailed
     │   ├── DecoderUnavailable
     │   ├── LeaseLost, LedgerUnavailable, StepOverdue
     │   ├── DestinationUnreachable, DeliveryIncomplete, DeliveryRefused, CommitmentRefused,
@@ -30,6 +30,12 @@ import traceback
 
 OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT)
 """The numbers of operating system errors that mean `SpoolFull`."""
+
+
+def name_spool_trouble(problem: OSError, words: str, remedy: str, **facts: object) -> "SpoolFull | SpoolUnreadable":
+    """Return the error for what the spool's disk answered; ``words`` say what could not be done."""
+    kind = SpoolFull if problem.errno in OUT_OF_SPACE else SpoolUnreadable
+    return kind(f"{words}: {problem.strerror}.", remedy=remedy, **facts)
 
 
 def format_frames(error: BaseException) -> str:
@@ -145,6 +151,10 @@ class SpoolFileMissing(Unavailable):
 
 class SpoolUnreadable(Unavailable):
     """Reading from or writing to the spool failed in a way that may pass: a stale handle, an I/O error, no memory."""
+
+
+class BackupFailed(Unavailable):
+    """The disk a backup is written to, or put back from, is full or fails."""
 
 
 class DecoderUnavailable(Unavailable):

@@ -1,4 +1,4 @@
-"""Who else on this host can read what should stay secret, and whose it is: spool, database, keys and passwords."""
+"""Who else on this host can read what should stay secret, or change what is trusted, and whose it is."""
 
 import os
 import pwd
@@ -16,14 +16,12 @@ def is_exposed(path: Path) -> bool:
 
     A file in a folder that they cannot enter is out of their reach, whatever its own mode says.
     """
-    try:
-        real = path.resolve(strict=True)
-        ways = [stat.S_IMODE(folder.stat().st_mode) for folder in real.parents]
-        mode = real.stat().st_mode
-    except OSError:
-        return False
-    wanted = _READ_OR_WRITE | (stat.S_IXOTH if stat.S_ISDIR(mode) else 0)
-    return bool(mode & wanted) and all(way & stat.S_IXOTH for way in ways)
+    return _is_open(path, _READ_OR_WRITE | (stat.S_IXOTH if path.is_dir() else 0))
+
+
+def is_changeable(path: Path) -> bool:
+    """Whether such users can change ``path``, as `is_exposed` says."""
+    return _is_open(path, stat.S_IWOTH)
 
 
 def refuse_exposed(paths: Iterable[Path], what: str) -> None:
@@ -32,13 +30,18 @@ def refuse_exposed(paths: Iterable[Path], what: str) -> None:
     Raises:
         SettingsInvalid: one of them is in everybody's reach; ``what`` says what they are.
     """
-    for path in paths:
-        if is_exposed(path):
-            raise SettingsInvalid(
-                f"{what} {path} can be read or changed by every user of this host.",
-                remedy=f"Run `chmod o-rwx {path}`, and leave it to the user that runs fusionnode.",
-                path=str(path),
-            )
+    for path in filter(is_exposed, paths):
+        raise _name_open(path, f"{what} {path} can be read or changed by every user of this host.", "o-rwx")
+
+
+def refuse_changeable(paths: Iterable[Path], what: str) -> None:
+    """Check that no other user of this host can change any of ``paths``, which everybody may read.
+
+    Raises:
+        SettingsInvalid: one of them can be changed by everybody; ``what`` says what they are.
+    """
+    for path in filter(is_changeable, paths):
+        raise _name_open(path, f"{what} {path} can be changed by every user of this host.", "o-w")
 
 
 def refuse_as_root(folder: Path) -> None:
@@ -65,3 +68,18 @@ def _name_user(number: int) -> str:
         return pwd.getpwuid(number).pw_name
     except KeyError:
         return f"#{number}"
+
+
+def _is_open(path: Path, wanted: int) -> bool:
+    """Whether the mode of ``path`` grants others any of the bits ``wanted``, and each folder above lets them in."""
+    try:
+        real = path.resolve(strict=True)
+        ways = [stat.S_IMODE(folder.stat().st_mode) for folder in real.parents]
+        return bool(real.stat().st_mode & wanted) and all(way & stat.S_IXOTH for way in ways)
+    except OSError:
+        return False
+
+
+def _name_open(path: Path, words: str, change: str) -> SettingsInvalid:
+    remedy = f"Run `chmod {change} {path}`, and leave it to the user that runs fusionnode."
+    return SettingsInvalid(words, remedy=remedy, path=str(path))

@@ -32,6 +32,8 @@ class FaultPoint(StrEnum):
     DESTINATION_ACCOUNTED = "destination's account kept, step not yet ended"
     REPORT_DURABLE = "commitment report durable, destination not yet told"
     REPORT_ENTERED = "commitment report in the ledger, file not yet deleted"
+    DISCARD_DECIDED = "files given up in the ledger, all still in place"
+    DISCARD_BEGUN = "one given-up file or folder out of sight, others still in place"
 
 
 _strike: Callable[[FaultPoint], None] | None = None

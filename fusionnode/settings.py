@@ -22,6 +22,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
+from fusionnode.domain.job import LONGEST_LEASE
 from fusionnode.errors import SettingsInvalid
 from fusionnode.site_file import read_site
 from fusionnode.trace_settings import AuditSettings, HttpSettings
@@ -200,7 +201,7 @@ class SettleSettings(_Strict):
 class WorkSettings(_Strict):
     """How patient the workers are."""
 
-    lease_seconds: float = Field(default=60, gt=0)
+    lease_seconds: float = Field(default=60, gt=0, le=LONGEST_LEASE.total_seconds())
     max_attempts: int = Field(default=5, ge=1)
     max_send_attempts: int = Field(default=1000, ge=1)
     max_refusals: int = Field(default=8, ge=1)
@@ -226,7 +227,6 @@ class QuotaSettings(_Strict):
 
     spool_gb: float = Field(default=0, ge=0)
     waiting_jobs: int = Field(default=0, ge=0)
-    unpaired_series: int = Field(default=0, ge=0)
 
 
 class Settings(BaseSettings):
@@ -257,6 +257,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: Port = 11112
     max_associations: int = Field(default=64, ge=1)
+    max_associations_per_address: int = Field(default=32, ge=1)
     require_called_ae: bool = True
     peers: dict[str, PeerSettings] = Field(default_factory=dict)
     tls: ListenerTlsSettings | None = None
@@ -317,13 +318,10 @@ class Settings(BaseSettings):
         if scheme.startswith("sqlite") and place:
             yield Path(place)
 
-    def list_certificate_files(self) -> Iterator[Path]:
-        """Yield the files of this node's own certificates."""
-        yield from (one.certificate for one in self._list_tls() if one.certificate)
-
-    def list_authority_files(self) -> Iterator[Path]:
-        """Yield the files of the authorities that are trusted."""
-        yield from (one.ca for one in self._list_tls() if one.ca)
+    def list_certificate_files(self) -> dict[Path, bool]:
+        """Return the files of certificates, each with whether they are those of trusted authorities or this node's."""
+        files = {one.ca: True for one in self._list_tls() if one.ca}
+        return files | {one.certificate: False for one in self._list_tls() if one.certificate}
 
     def _list_tls(self) -> Iterator[TlsSettings | ListenerTlsSettings]:
         yield from (one.tls for one in (*self.destinations.values(), *self.archives.values()) if one.tls)

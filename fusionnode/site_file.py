@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from fusionnode.errors import SettingsInvalid
-from fusionnode.exposure import refuse_exposed
+from fusionnode.exposure import refuse_changeable, refuse_exposed
 
 _FILES = {"ca", "certificate", "key", "password_file", "key_file", "folder"}
 
@@ -17,7 +17,8 @@ def read_site(site: Path) -> dict[str, Any]:
     """Return the table that a site file holds.
 
     Raises:
-        SettingsInvalid: it cannot be read, is no table, or a password stands in it and others can read it.
+        SettingsInvalid: it cannot be read, is no table, others can change it, or a password stands in it and others
+            can read it.
     """
     try:
         text = site.read_text(encoding="utf-8")
@@ -28,6 +29,7 @@ def read_site(site: Path) -> dict[str, Any]:
         ) from None
     if not isinstance(facts, dict):
         raise SettingsInvalid(f"The site file {site} is not a table of settings.", remedy="See deploy/site.toml.")
+    refuse_changeable([site], "The site file")
     if _holds_password(facts):
         refuse_exposed([site], "A password is in the site file, and")
     for key in ("spool", "pipelines"):

@@ -20,7 +20,7 @@ from fusionnode.delivery.sender import AssociationSender
 from fusionnode.delivery.stow import StowSender, WebDestination
 from fusionnode.domain.retention import RetentionLimits
 from fusionnode.errors import PipelineInvalid, SettingsInvalid
-from fusionnode.exposure import refuse_as_root, refuse_exposed
+from fusionnode.exposure import refuse_as_root, refuse_changeable, refuse_exposed
 from fusionnode.flow.housekeeping import Holdings, Housekeeper
 from fusionnode.flow.observing import UNOBSERVED, ExchangeObserver, RemotePeer
 from fusionnode.flow.ports import Ledger, Outbox, PreparedStore, Reports, Sender, SeriesSource
@@ -56,6 +56,7 @@ from fusionnode.settings import (
 from fusionnode.traces.people import AuditKey, Naming
 from fusionnode.traces.trail import AuditTrail
 from fusionnode.traces.watcher import Watcher
+from fusionnode.workbench.clock import ClockFile
 from fusionnode.workbench.prepared import PreparedFolder
 from fusionnode.workbench.trash import TrashFolder
 
@@ -146,7 +147,7 @@ def open_spool(settings: Settings) -> Spool:
     """
     refuse_as_root(settings.spool)
     asked = settings.quota
-    quota = Quota(int(asked.spool_gb * 1e9), asked.waiting_jobs, asked.unpaired_series)
+    quota = Quota(int(asked.spool_gb * 1e9), asked.waiting_jobs)
     spool = Spool(settings.spool, settings.spool_reserve_mb * 1024 * 1024, quota)
     spool.prepare()
     refuse_exposed([settings.spool], "The spool")
@@ -273,13 +274,16 @@ def _read_password(whose: str, server: WebDestinationSettings) -> str:
 
 
 def check_secrets(settings: Settings) -> int:
-    """Check that no other user of this host can read a key or a password; return how many files of them there are.
+    """Check that no other user of this host can read a key or a password, or change a certificate.
+
+    Returns how many files of keys and passwords there are.
 
     Raises:
-        SettingsInvalid: one can be read.
+        SettingsInvalid: one can be read or changed.
     """
     files = list(settings.list_secret_files())
     refuse_exposed(files, "The key or password in")
+    refuse_changeable(settings.list_certificate_files(), "The certificate in")
     return len(files)
 
 
@@ -304,7 +308,7 @@ def build_entrance(settings: Settings) -> Entrance:
     """
     peers = tuple(AllowedPeer(one.ae_title, tuple(map(parse_network, one.networks))) for one in settings.peers.values())
     allowed = AllowList(peers, settings.ae_title if settings.require_called_ae else "")
-    limits = ListenerLimits(max_associations=settings.max_associations)
+    limits = ListenerLimits(settings.max_associations, settings.max_associations_per_address)
     tls = settings.tls
     if tls is None:
         return Entrance(allowed, limits)
@@ -344,17 +348,18 @@ def build_sweeper(node: Node) -> Sweeper:
     return Sweeper(node.ledger, node.spool, read_header, node.prepared, node.pipelines, times)
 
 
-def build_housekeeper(node: Node) -> Housekeeper:
+def build_housekeeper(settings: Settings, pipelines: Mapping[str, Pipeline], holdings: Holdings) -> Housekeeper:
     """Return what deletes by age as the site wants it. No series goes while a pipeline may still find it a partner."""
-    asked = node.settings.retention
-    days = max((pipeline.pairing.window_days for pipeline in node.pipelines.values()), default=0)
+    asked = settings.retention
+    days = max((pipeline.pairing.window_days for pipeline in pipelines.values()), default=0)
     limits = RetentionLimits(
         delivered=timedelta(days=asked.delivered_days),
         unpaired=timedelta(days=asked.unpaired_days),
         failed=timedelta(days=asked.failed_days),
         window=timedelta(days=days + 1),
     )
-    return Housekeeper(node.holdings, TrashFolder(node.settings.spool), limits if asked.enabled else None)
+    trash, memory = TrashFolder(settings.spool), ClockFile(settings.spool)
+    return Housekeeper(holdings, trash, memory, limits if asked.enabled else None)
 
 
 def load_pipelines(settings: Settings, known_destinations: Collection[str] | None) -> dict[str, Pipeline]:

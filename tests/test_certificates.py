@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fusionnode.certificates import read_ends
+from fusionnode.certificates import find_end, read_ends
 from fusionnode.errors import SettingsInvalid
 from tests.support.certificates import Authority, make_authority
 from tests.support.tools import require_tool
@@ -37,6 +37,16 @@ def test_every_certificate_of_a_file_counts_and_its_key_does_not(authority: Auth
     parts = (papers.key, papers.certificate, authority.own.certificate)
     chain.write_text("".join(path.read_text() for path in parts))
     assert read_ends(chain) == [_ask_openssl(papers.certificate), _ask_openssl(authority.own.certificate)]
+
+
+def test_a_chain_ends_with_its_first_certificate_and_authorities_with_their_last(
+    authority: Authority, tmp_path: Path
+) -> None:
+    first, last = (authority.issue(f"node{days}", days=days).certificate for days in (7, 70))
+    both = tmp_path / "both.pem"
+    both.write_text(last.read_text() + first.read_text())
+    assert find_end(both, is_authority=False) == _ask_openssl(first)
+    assert find_end(both, is_authority=True) == _ask_openssl(last)
 
 
 def test_what_is_no_certificate_is_refused(authority: Authority, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fusionnode.errors import SettingsInvalid
-from fusionnode.exposure import is_exposed, refuse_as_root, refuse_exposed
+from fusionnode.exposure import is_changeable, is_exposed, refuse_as_root, refuse_changeable, refuse_exposed
 
 
 @pytest.fixture
@@ -31,6 +31,18 @@ def _make(path: Path, mode: int) -> Path:
 )
 def test_a_file_is_exposed_where_others_may_read_or_write_it(open_folder: Path, mode: int, exposed: bool) -> None:
     assert is_exposed(_make(open_folder / "key", mode)) is exposed
+
+
+@pytest.mark.parametrize(("mode", "changeable"), [(0o644, False), (0o664, False), (0o646, True), (0o602, True)])
+def test_what_everybody_may_read_nobody_else_may_change(open_folder: Path, mode: int, changeable: bool) -> None:
+    path = _make(open_folder / "ca.pem", mode)
+    assert is_changeable(path) is changeable
+    if changeable:
+        with pytest.raises(SettingsInvalid, match=r"The certificate in .* can be changed") as refusal:
+            refuse_changeable([path], "The certificate in")
+        assert refusal.value.remedy.startswith(f"Run `chmod o-w {path}`")
+    open_folder.chmod(0o700)
+    refuse_changeable([path, open_folder / "gone"], "The certificate in")
 
 
 @pytest.mark.parametrize(("mode", "exposed"), [(0o700, False), (0o750, False), (0o701, True), (0o755, True)])

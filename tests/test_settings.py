@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fusionnode.domain.job import LONGEST_LEASE
 from fusionnode.errors import SettingsInvalid
 from fusionnode.settings import (
     ArchiveSettings,
@@ -102,6 +103,13 @@ def test_without_a_time_zone_the_clocks_are_the_host_s(monkeypatch: pytest.Monke
     finally:
         monkeypatch.undo()
         time.tzset()
+
+
+def test_a_lease_that_the_sweep_would_not_believe_is_a_mistake(tmp_path: Path) -> None:
+    site = tmp_path / "site.toml"
+    site.write_text(f"[work]\nlease_seconds = {LONGEST_LEASE.total_seconds() + 1}\n")
+    with pytest.raises(SettingsInvalid, match="lease_seconds"):
+        load_settings(site)
 
 
 @pytest.mark.parametrize("name", ["Mars/Olympus", "../../etc/passwd", "+0100"])

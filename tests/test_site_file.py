@@ -47,6 +47,12 @@ def test_a_site_file_without_a_password_may_be_read_by_everybody(open_folder: Pa
     assert read_site(_write(open_folder, text))["destinations"]["web"]["password_file"] == open_folder / "secret"
 
 
+def test_a_site_file_that_others_can_change_stops_the_node(open_folder: Path) -> None:
+    with pytest.raises(SettingsInvalid, match=r"The site file .* can be changed"):
+        read_site(_write(open_folder, "port = 1\n", mode=0o646))
+    assert read_site(_write(open_folder, "port = 1\n", mode=0o664)) == {"port": 1}
+
+
 def test_files_of_every_tls_table_lie_beside_the_site_file(tmp_path: Path) -> None:
     facts = read_site(_write(tmp_path, 'tls = {certificate = "a.pem", key = "/etc/a.key"}\nport = 1\n'))
     assert facts["tls"] == {"certificate": tmp_path / "a.pem", "key": Path("/etc/a.key")}

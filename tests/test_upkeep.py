@@ -1,16 +1,17 @@
 """The commands of the upkeep as a user meets them."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from fusionnode.cli import app
-from fusionnode.errors import FusionNodeError, OutputOccupied, SeriesUnknown
+from fusionnode.errors import FusionNodeError, Misconfigured, OutputOccupied, SeriesUnknown
 from fusionnode.settings import load_settings
 from fusionnode.wiring import open_node
-from tests.support.nodes import make_pair, publish_objects
+from tests.support.nodes import make_pair, publish_objects, trust_clock
 
 
 @pytest.fixture
@@ -32,10 +33,30 @@ def test_clean_tells_what_stays_and_why(site: Path) -> None:
     node = open_node(load_settings(site))
     job = publish_objects(node, make_pair()[0][:2])
     node.ledger.withdraw_jobs(job.fixed.series_instance_uid, "", job.moment)
+    trust_clock(node, datetime.now(UTC))
     told = _run(site, "clean", "--dry-run")
     assert f"would go: results {job.id}, because the job is superseded" in told
     assert json.loads(_run(site, "clean", "--json"))[0]["goes"] is True
     assert _run(site, "clean") == "0 of 0 deleted\n"
+
+
+@pytest.mark.parametrize("there", [[], ["spool"], ["spool", "spool/ledger.sqlite"]])
+def test_a_dry_run_where_no_node_is_makes_none(site: Path, there: list[str]) -> None:
+    for name in there:
+        place = site.with_name(name) if "/" not in name else site.parent / name
+        place.touch() if place.suffix else place.mkdir()
+    with pytest.raises(Misconfigured):
+        _run(site, "clean", "--dry-run")
+    assert sorted(str(path.relative_to(site.parent)) for path in site.parent.rglob("*")) == sorted(
+        ["site.toml", *there]
+    )
+
+
+def test_a_dry_run_changes_nothing(site: Path) -> None:
+    open_node(load_settings(site)).ledger.close()
+    before = sorted(site.parent.rglob("*"))
+    assert _run(site, "clean", "--dry-run") == "0 of 0 would go\n"
+    assert sorted(site.parent.rglob("*")) == before
 
 
 def test_quarantine_and_release(site: Path) -> None:

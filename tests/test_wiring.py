@@ -40,6 +40,7 @@ from fusionnode.wiring import (
     build_sender,
     build_tls,
     build_watcher,
+    check_secrets,
     find_shared,
     load_pipelines,
     name_worker,
@@ -194,12 +195,12 @@ def test_a_listener_that_anybody_can_reach_does_not_start_and_says_what_to_write
 
 def test_the_listener_lets_in_whom_the_site_names(tmp_path: Path) -> None:
     peers = {"mr1": PeerSettings(ae_title="MR1", networks=("10.1.2.0/24", "::ffff:10.7.0.0/112"))}
-    entrance = build_entrance(make_settings(tmp_path, peers=peers, max_associations=5))
+    entrance = build_entrance(make_settings(tmp_path, peers=peers, max_associations=5, max_associations_per_address=3))
     mapped = parse_address("::ffff:10.7.1.1")
     assert entrance.allowed.judge(mapped, "MR1", "FUSIONNODE") is None
     assert entrance.allowed.judge(mapped, "MR1", "OTHER") is not None
     assert entrance.allowed.judge(mapped, "MR2", "FUSIONNODE") is not None
-    assert entrance.limits.max_associations == 5
+    assert (entrance.limits.max_associations, entrance.limits.max_associations_per_address) == (5, 3)
     assert entrance.context is None
     anyhow = build_entrance(make_settings(tmp_path, require_called_ae=False))
     assert anyhow.allowed.judge(mapped, "X", "OTHER") is None
@@ -268,6 +269,27 @@ def test_a_node_does_not_start_while_others_can_read_what_is_secret(
         assert str(path) in str(refusal.value)
         path.chmod(0o750 if exposed == "spool" else 0o640)
         open_node(settings)
+
+
+@pytest.mark.parametrize("trusted", ["certificate", "ca"])
+def test_a_node_does_not_start_while_others_can_change_whom_it_trusts(
+    authority: Authority, tmp_path: Path, trusted: str
+) -> None:
+    ours = authority.issue("ours")
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        path = Path(name) / "open.pem"
+        path.write_bytes((ours if trusted == "certificate" else authority.own).certificate.read_bytes())
+        files = {"certificate": ours.certificate, "key": ours.key, "ca": authority.own.certificate, trusted: path}
+        sends = make_settings(tmp_path, destinations={"pacs": DestinationSettings(**PACS, tls=TlsSettings(**files))})
+        listens = make_settings(tmp_path, tls=ListenerTlsSettings(**files))
+        path.chmod(0o646)
+        for start in (lambda: open_node(sends), lambda: build_listener(listens)):
+            with pytest.raises(SettingsInvalid, match="can be changed by every user of this host") as refusal:
+                start()
+            assert str(path) in str(refusal.value)
+        path.chmod(0o644)
+        assert (check_secrets(sends), check_secrets(listens)) == (1, 1)
 
 
 def test_the_trail_makes_a_spool_that_is_closed_to_others(tmp_path: Path) -> None:

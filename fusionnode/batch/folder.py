@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fusionnode.durable import sync_folder
+from fusionnode.durable import sync_folder, write_whole
 from fusionnode.errors import OutputOccupied
 
 _PSEUDONYM_DIGITS = 16
@@ -103,17 +103,6 @@ def open_batch(root: Path, asked: Mapping[str, Any]) -> Iterator[BatchFolder]:
         if not is_begun(root):
             write_whole(known, json.dumps(dict(asked), indent=2) + "\n")
         yield folder
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that it is there whole or not at all, also after a power cut."""
-    temporary = path.with_name(f".{path.name}.partial")
-    with temporary.open("w", encoding="utf-8", newline="") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    sync_folder(path.parent)
 
 
 def _holds_others(root: Path) -> bool:

@@ -16,11 +16,12 @@ from pydicom.errors import InvalidDicomError
 
 from fusionnode import __version__
 from fusionnode.batch.earlier import EarlierResult, read_facts
-from fusionnode.batch.folder import BatchFolder, write_whole
+from fusionnode.batch.folder import BatchFolder
 from fusionnode.batch.verdicts import COLUMNS, FINAL, Evidence, Row, Verdict, count_verdicts, list_rows
 from fusionnode.domain.job import Job, JobEvent
 from fusionnode.domain.series import Series
 from fusionnode.domain.terms import SeriesState
+from fusionnode.durable import write_whole
 from fusionnode.index.event_log import Event
 from fusionnode.index.store import SqlLedger, open_ledger
 from fusionnode.pipeline.schema import Pipeline

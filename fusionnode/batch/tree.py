@@ -9,8 +9,9 @@ import pydicom
 from pydicom import Dataset
 
 from fusionnode.batch.earlier import EarlierResult, read_result
-from fusionnode.batch.folder import BatchFolder, write_whole
+from fusionnode.batch.folder import BatchFolder
 from fusionnode.batch.inbox import SpoolInbox
+from fusionnode.durable import write_whole
 from fusionnode.errors import DatasetUnreadable, Refused
 from fusionnode.intake.deposit import read_file_meta
 

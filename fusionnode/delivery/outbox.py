@@ -19,8 +19,8 @@ from pathlib import Path
 from pydicom import Dataset
 
 from fusionnode.domain.job import Job
-from fusionnode.durable import sync_folder
-from fusionnode.errors import OUT_OF_SPACE, LeaseLost, SpoolFull, SpoolUnreadable
+from fusionnode.durable import make_folder, sync_folder
+from fusionnode.errors import LeaseLost, name_spool_trouble
 from fusionnode.faults import FaultPoint, reach
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class SpoolOutbox:
         staging = self.folder / f".{job.id}.{job.fence}.staging"
         names = [f"{number:04d}.dcm" for number in range(1, len(objects) + 1)]
         with _named_errors(job, staging):
-            self._make_folder()
+            make_folder(self.folder)
             self._discard_leftovers(job)
             staging.mkdir(mode=0o700)
             for ds, name in zip(objects, names, strict=True):
@@ -63,11 +63,6 @@ class SpoolOutbox:
             reach(FaultPoint.RESULT_WRITTEN)
             self._reveal(job, staging)
         return [(ds, f"{self.folder.name}/{job.id}/{name}") for ds, name in zip(objects, names, strict=True)]
-
-    def _make_folder(self) -> None:
-        if not self.folder.exists():
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            sync_folder(self.root)
 
     def _discard_leftovers(self, job: Job) -> None:
         """Delete what crashed workers left; one that claimed the job after this one is alive and is left alone."""
@@ -101,12 +96,9 @@ def _named_errors(job: Job, staging: Path) -> Iterator[None]:
                 f"Another worker is publishing job {job.id}.", remedy="Nothing is to be done.", job=job.id
             ) from problem
         shutil.rmtree(staging, ignore_errors=True)
-        kind = SpoolFull if problem.errno in OUT_OF_SPACE else SpoolUnreadable
-        raise kind(
-            f"The results of job {job.id} cannot be written to the outbox: {problem.strerror}.",
-            remedy="Free or add space, look at the disk; the step will be tried again.",
-            job=job.id,
-        ) from problem
+        words = f"The results of job {job.id} cannot be written to the outbox"
+        remedy = "Free or add space, look at the disk; the step will be tried again."
+        raise name_spool_trouble(problem, words, remedy, job=job.id) from problem
 
 
 def _write_durably(path: Path, ds: Dataset) -> None:

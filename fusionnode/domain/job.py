@@ -109,8 +109,12 @@ def next_state(state: JobState, event: JobEvent) -> JobState:
 
 
 LONGEST_WAIT = timedelta(days=31)
-"""Nothing is put off, and no lease lasts, for longer. A moment further ahead was told by a clock that went wrong, and
-is not waited for once the clock is right again."""
+"""Nothing is put off for longer. A moment further ahead was told by a clock that went wrong, and is not waited for once
+the clock is right again."""
+
+LONGEST_LEASE = timedelta(days=1)
+"""No lease lasts longer; one that ends further ahead is believed as little. Not less than a day, so that a worker whose
+clock is wrong by a time zone does not lose every step that it is at."""
 
 
 @dataclass(frozen=True)

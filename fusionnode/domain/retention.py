@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from fusionnode.domain.job import JobState
 from fusionnode.domain.terms import UNSETTLED, SeriesState
 
+_EVER = datetime.min.replace(tzinfo=UTC)
 _SET_ASIDE = "a human set it aside"
 _ENDED = frozenset({JobState.COMMITTED, JobState.REFUSED, JobState.FAILED, JobState.SUPERSEDED})
 
@@ -22,17 +23,24 @@ class RetentionLimits:
             whole.
         window: how far apart the two series of a pair may arrive: no series goes before, for a better partner may
             still come.
+        since: since when the clock goes evenly. What is dated before that was dated by another clock, for all we know,
+            and counts as of then.
     """
 
     delivered: timedelta
     unpaired: timedelta
     failed: timedelta
     window: timedelta = timedelta()
+    since: datetime = _EVER
 
     @property
     def shortest(self) -> timedelta:
         """Nothing younger than this is ever deleted."""
         return min(self.delivered, self.unpaired, self.failed)
+
+    def measure_age(self, dated: datetime, now: datetime) -> timedelta:
+        """Return how old something is at least."""
+        return now - max(dated, self.since)
 
 
 @dataclass(frozen=True)
@@ -96,14 +104,14 @@ def judge_series(series: SeriesStanding, limits: RetentionLimits, now: datetime)
     hindrance = _find_hindrance(series, limits, now)
     if hindrance:
         return Judgement(False, hindrance)
-    since = max([series.last_seen_at, *(job.changed_at for job in series.jobs)])
+    dated = max([series.last_seen_at, *(job.changed_at for job in series.jobs)])
     if any(job.is_delivered for job in series.jobs) and all(_is_settled(job) for job in series.jobs):
-        return _judge_age(since, limits.delivered, now, "everything made of it was delivered")
+        return _judge_age(limits, limits.delivered, dated, now, "everything made of it was delivered")
     if series.jobs:
-        return _judge_age(since, limits.failed, now, _tell_ends(series.jobs))
+        return _judge_age(limits, limits.failed, dated, now, _tell_ends(series.jobs))
     if series.state is SeriesState.QUARANTINED:
-        return _judge_age(since, limits.failed, now, "it was quarantined")
-    return _judge_age(since, limits.unpaired, now, "it was never paired")
+        return _judge_age(limits, limits.failed, dated, now, "it was quarantined")
+    return _judge_age(limits, limits.unpaired, dated, now, "it was never paired")
 
 
 def judge_results(job: JobStanding, limits: RetentionLimits, now: datetime) -> Judgement:
@@ -118,8 +126,8 @@ def judge_results(job: JobStanding, limits: RetentionLimits, now: datetime) -> J
     if job.unsent and job.state is not JobState.SUPERSEDED:
         return Judgement(False, f"{job.unsent} instances were not accepted and can be sent again")
     if job.is_delivered:
-        return _judge_age(job.changed_at, limits.delivered, now, "it was delivered")
-    return _judge_age(job.changed_at, limits.failed, now, f"the job is {job.state}")
+        return _judge_age(limits, limits.delivered, job.changed_at, now, "it was delivered")
+    return _judge_age(limits, limits.failed, job.changed_at, now, f"the job is {job.state}")
 
 
 def _find_hindrance(series: SeriesStanding, limits: RetentionLimits, now: datetime) -> str:
@@ -131,7 +139,7 @@ def _find_hindrance(series: SeriesStanding, limits: RetentionLimits, now: dateti
     waiting = next((job for job in series.jobs if job.waits), None)
     if waiting is not None:
         return f"job {waiting.id} is {waiting.state}"
-    return "a partner for it may still come" if now - series.last_seen_at < limits.window else ""
+    return "a partner for it may still come" if limits.measure_age(series.last_seen_at, now) < limits.window else ""
 
 
 def _is_settled(job: JobStanding) -> bool:
@@ -143,8 +151,11 @@ def _tell_ends(jobs: Sequence[JobStanding]) -> str:
     return f"its job is {max(undelivered, key=lambda job: (job.changed_at, job.id)).state}"
 
 
-def _judge_age(since: datetime, limit: timedelta, now: datetime, what: str) -> Judgement:
-    days = max((now - since).days, 0)
-    if now - since < limit:
-        return Judgement(False, f"{what}, {days} of {limit.days} days ago")
-    return Judgement(True, f"{what}, {days} days ago")
+def _judge_age(limits: RetentionLimits, limit: timedelta, dated: datetime, now: datetime, what: str) -> Judgement:
+    age = limits.measure_age(dated, now)
+    days = max(age.days, 0)
+    if age >= limit:
+        return Judgement(True, f"{what}, {days} days ago")
+    if dated < limits.since:
+        return Judgement(False, f"{what}, and {days} of {limit.days} days have passed since the clock goes evenly")
+    return Judgement(False, f"{what}, {days} of {limit.days} days ago")

@@ -46,7 +46,7 @@ UNSETTLED = frozenset({SeriesState.RECEIVING, SeriesState.CANDIDATE, SeriesState
 
 
 class Step(StrEnum):
-    """The pieces of work of a job; each but the last is also the name of a queue, and COMMIT is done by who sends."""
+    """The pieces of work of a job, each also the name of a queue; COMMIT is done by who sends."""
 
     PREPARE = "prepare"
     FUSE = "fuse"

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -14,12 +14,15 @@ from fusionnode.domain.retention import (
     judge_results,
     judge_series,
 )
+from fusionnode.faults import FaultPoint, reach
 
 logger = logging.getLogger(__name__)
 
 _BATCH = 500
 _LEFTOVER = timedelta(days=1)
 """Nothing is being written for as long as this; what is older was left by a worker that died."""
+_ABSENCE = timedelta(days=1)
+"""Nobody may have looked at the clock for as long as this, or a quarter of the shortest limit if that is longer."""
 
 
 class Holdings(Protocol):
@@ -40,8 +43,8 @@ class Holdings(Protocol):
     def finish_discards(self, remove: Callable[[Sequence[str]], None], limit: int) -> int:
         """Have ``remove`` take up to ``limit`` paths that were given up out of sight, and forget them."""
 
-    def count_backlog(self) -> tuple[int, int]:
-        """(Jobs that are to be computed, complete series that no job was ever made of)."""
+    def count_waiting(self) -> int:
+        """How many jobs are still to be computed."""
 
 
 class Trash(Protocol):
@@ -60,6 +63,16 @@ class Trash(Protocol):
         """Places of unfinished results that nobody wrote to since ``before``."""
 
 
+class ClockMemory(Protocol):
+    """What is known of the clock of this node from one process to the next."""
+
+    def recall(self) -> tuple[datetime, datetime] | None:
+        """Return (since when it goes evenly, what it showed last); None when nobody looked before."""
+
+    def keep(self, since: datetime, seen: datetime) -> None:
+        """Remember both."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """Something that is old, and whether it goes: ``kind`` is ``series``, ``results`` or ``unusable``."""
@@ -73,19 +86,43 @@ class Finding:
 class Housekeeper:
     """Deletes by age. Any number of them may run at once, beside the sweep and the workers.
 
+    An age is believed as far back as the clock is known to go evenly: what was received in the year 1970, as a host
+    without a battery has it, is not half a century old when the clock is put right.
+
     Attributes:
         limits: None: nothing that was received or made is deleted.
     """
 
     holdings: Holdings
     trash: Trash
+    memory: ClockMemory
     limits: RetentionLimits | None
+
+    def watch_clock(self, now: datetime) -> None:
+        """Note that the clock shows ``now``; to be called far more often than once a day.
+
+        Raises:
+            Unavailable: the spool is.
+        """
+        if self.limits is None:
+            return
+        since = self._date_limits(self.limits, now).since
+        if since == now and self.memory.recall() is not None:
+            logger.warning("the clock was put, or nobody watched it for long; all ages count from now on")
+        self.memory.keep(since, now)
+
+    def _date_limits(self, limits: RetentionLimits, now: datetime) -> RetentionLimits:
+        """Return the limits with the moment before which no date is believed; that is now after a jump of the clock."""
+        known = self.memory.recall()
+        if known is None or abs(now - known[1]) > max(_ABSENCE, limits.shortest / 4):
+            return replace(limits, since=now)
+        return replace(limits, since=known[0])
 
     def list_old(self, now: datetime) -> list[Finding]:
         """Return what is old enough to be looked at, and what would become of it; changes nothing."""
         if self.limits is None:
             return []
-        before, limits = now - self.limits.shortest, self.limits
+        before, limits = now - self.limits.shortest, self._date_limits(self.limits, now)
         series = [
             Finding("series", one.series_instance_uid, judge_series(one, limits, now))
             for one in self.holdings.list_old_series(before)
@@ -95,8 +132,8 @@ class Housekeeper:
             for one in self.holdings.list_old_results(before)
         ]
         why = Judgement(True, f"it was unusable, more than {limits.failed.days} days ago")
-        unusable = [Finding("unusable", place, why) for place in self.trash.list_unusable(now - limits.failed)]
-        return [*series, *results, *unusable]
+        unusable = self.trash.list_unusable(now - limits.failed) if now - limits.since >= limits.failed else []
+        return [*series, *results, *(Finding("unusable", place, why) for place in unusable)]
 
     def clean(self, now: datetime) -> list[Finding]:
         """Delete what may be deleted at ``now``; return what that was.
@@ -105,32 +142,39 @@ class Housekeeper:
             Unavailable: the database or the spool is; the next round goes on where this one stopped.
         """
         # What an earlier round began, before anything else is decided.
-        self._finish()
+        end_deletions(self.holdings, self.trash)
         gone = [one for one in (self._discard(found, now) for found in self.list_old(now)) if one is not None]
         self.trash.throw(
             [one.name for one in gone if one.kind == "unusable"] + self.trash.list_leftovers(now - _LEFTOVER)
         )
-        self._finish()
+        end_deletions(self.holdings, self.trash)
         return gone
 
     def _discard(self, found: Finding, now: datetime) -> Finding | None:
         """Decide once more, where nobody can interfere; None when it has to stay after all."""
         if not found.judgement.discard or self.limits is None:
             return None
-        judgement = found.judgement
+        judgement, limits = found.judgement, self._date_limits(self.limits, now)
         if found.kind == "series":
-            judgement = self.holdings.discard_series(found.name, self.limits, now)
+            judgement = self.holdings.discard_series(found.name, limits, now)
         elif found.kind == "results":
-            judgement = self.holdings.discard_results(found.name, self.limits, now)
+            judgement = self.holdings.discard_results(found.name, limits, now)
         if not judgement.discard:
             return None
+        reach(FaultPoint.DISCARD_DECIDED)
         logger.info("%s %s: deleted, because %s", found.kind, found.name, judgement.why)
         return Finding(found.kind, found.name, judgement)
 
-    def _finish(self) -> None:
-        while self.holdings.finish_discards(self.trash.throw, _BATCH) == _BATCH:
-            continue
-        self.trash.empty()
+
+def end_deletions(holdings: Holdings, trash: Trash) -> None:
+    """Take what was given up out of sight, also what a process left that died over it, and away.
+
+    Raises:
+        Unavailable: the database or the spool is; whatever is left is still listed.
+    """
+    while holdings.finish_discards(trash.throw, _BATCH) == _BATCH:
+        continue
+    trash.empty()
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """What the edges tell of who exchanged what with whom, for the audit trail and the metrics; as Protocols.
 
-Whoever watches never raises and never keeps anybody waiting for longer than one small write to a disk takes.
+Whoever watches never raises, and never keeps anybody waiting for longer than two small writes to a disk take; nor for
+any where that is said.
 """
 
 from collections.abc import Mapping
@@ -75,16 +76,19 @@ class IntakeObserver(Protocol):
     """Is told what happens at the listener, in the threads of the associations. ``association`` tells them apart."""
 
     def association_opened(self, association: str, peer: RemotePeer) -> None:
-        """An association was accepted."""
+        """An association was accepted; told before anything else of it."""
 
     def association_refused(self, peer: RemotePeer, reason: str) -> None:
-        """A connection or association was turned away; ``reason`` is a few words of ours, never the peer's."""
+        """A connection or association was turned away; ``reason`` is a few words of ours, never the peer's.
+
+        Also told by the thread that accepts connections: no disk is waited for.
+        """
 
     def instance_answered(self, association: str, answer: StoreAnswer) -> None:
         """A C-STORE request is about to be answered; what was stored is durable already."""
 
     def association_ended(self, association: str, how: str) -> None:
-        """An association that was opened is over: ``released``, ``aborted`` or ``closed``; told once or more often."""
+        """An association that was opened is over: ``released``, ``aborted`` or ``closed``; told once and last."""
 
 
 class ExchangeObserver(Protocol):

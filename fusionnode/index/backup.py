@@ -13,6 +13,7 @@ from sqlalchemy import URL, make_url, select, update
 
 from fusionnode.domain.job import WAITING, WORKING, JobState
 from fusionnode.domain.terms import Step
+from fusionnode.durable import sync_folder
 from fusionnode.errors import LedgerUnavailable, OutputOccupied, SettingsInvalid
 from fusionnode.index.database import Database
 from fusionnode.index.event_log import Event, append_event
@@ -130,6 +131,7 @@ def _put_sqlite(source: Path, target: Path) -> None:
         copy.flush()
         os.fsync(copy.fileno())
     temporary.replace(target)
+    sync_folder(target.parent)
 
 
 def _run(program: str, url: URL, arguments: Sequence[str]) -> None:

@@ -52,7 +52,8 @@ class HoldStore(Store):
     def release_series(self, uid: str, now: datetime) -> list[str]:
         """Let a series be paired again, and its jobs go on; return their ids.
 
-        A complete one is judged once more by the sweep, as if its last instance had arrived now.
+        It counts as received now, however old: it is not deleted before its time, and a complete one is judged once
+        more by the sweep, also by one that begins only after this.
 
         Raises:
             SeriesUnknown: there is no such series.
@@ -79,8 +80,9 @@ def _lock_jobs(connection: Connection, uid: str) -> list[Job]:
 
 
 def _mark_series(connection: Connection, uid: str, now: datetime, *, held: bool) -> int:
-    named = SeriesRow.series_instance_uid == uid
-    found = connection.execute(update(SeriesRow).where(named).values(held=held).returning(SeriesRow.generation)).first()
+    values = {"held": True} if held else {"held": False, "last_seen_at": now}
+    named = update(SeriesRow).where(SeriesRow.series_instance_uid == uid)
+    found = connection.execute(named.values(values).returning(SeriesRow.generation)).first()
     if found is None:
         raise SeriesUnknown(f"The ledger has no series {uid}.", remedy="See `fusionnode series`.", uid=uid)
     append_event(connection, Event(now, uid, "held" if held else "released", _WHY if held else "A human released it."))

@@ -8,7 +8,17 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, and_, false, or_, select, update
 from sqlalchemy.orm import aliased
 
-from fusionnode.domain.job import LONGEST_WAIT, TRANSITIONS, WAITING, WORKING, Job, JobEvent, JobState, next_state
+from fusionnode.domain.job import (
+    LONGEST_LEASE,
+    LONGEST_WAIT,
+    TRANSITIONS,
+    WAITING,
+    WORKING,
+    Job,
+    JobEvent,
+    JobState,
+    next_state,
+)
 from fusionnode.domain.terms import Step
 from fusionnode.errors import JobUnknown, LeaseLost, TransitionForbidden
 from fusionnode.index.consignment_rows import revive_consignments
@@ -241,7 +251,7 @@ class JobStore(Store):
             select(*_COLUMNS)
             .where(
                 JobRow.state.in_(sorted(WORKING.values())),
-                or_(JobRow.lease_until < now, JobRow.lease_until > now + LONGEST_WAIT),
+                or_(JobRow.lease_until < now, JobRow.lease_until > now + LONGEST_LEASE),
             )
             .order_by(JobRow.id)
             .with_for_update(skip_locked=True)

@@ -20,7 +20,8 @@ def rebuild_index(
     """Enter every instance of ``arrivals``, oldest first; return how many were new, duplicate, conflict and refused.
 
     Safe to repeat and to run on a ledger that is not empty: unfinished jobs on what proves contradicted are ended. Jobs
-    are not rebuilt: the sweep derives them again, under ids that depend on the content alone. A series that had late instances begins again with generation one.
+    are not rebuilt: the sweep derives them again, under ids that depend on the content alone. A series that had late
+    instances begins again with generation one.
 
     Raises:
         LedgerUnavailable: the database did not answer; run it again.

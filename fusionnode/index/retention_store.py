@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, func, or_, select, union, update
+from sqlalchemy import Connection, and_, delete, func, or_, select, update
 
 from fusionnode.domain.job import JobState
 from fusionnode.domain.retention import (
@@ -132,18 +132,11 @@ class RetentionStore(Store):
         with self._database.write() as connection:
             connection.execute(update(JobRow).where(concerned).values(sources))
 
-    def count_backlog(self) -> tuple[int, int]:
-        """Return (jobs that are to be computed, complete series that no job was ever made of)."""
-        used = union(select(JobRow.fixed_uid), select(JobRow.moving_uid))
-        unpaired = (
-            select(func.count())
-            .select_from(SeriesRow)
-            .join(GenerationRow, _PRESENT)
-            .where(GenerationRow.state == SeriesState.COMPLETE, SeriesRow.series_instance_uid.not_in(used))
-        )
+    def count_waiting(self) -> int:
+        """Return how many jobs are still to be computed."""
         waiting = select(func.count()).select_from(JobRow).where(JobRow.state.in_(sorted(_COMPUTING)))
         with self._database.read() as connection:
-            return connection.execute(waiting).scalar_one(), connection.execute(unpaired).scalar_one()
+            return int(connection.execute(waiting).scalar_one())
 
 
 def _load_series(connection: Connection, condition: Any) -> list[SeriesStanding]:

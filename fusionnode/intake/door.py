@@ -94,19 +94,22 @@ class Door:
             self.tell(RemotePeer(address=address), f"TLS: {_name_problem(problem)}")
             return None
 
-    def judge(self, assoc: Association, inside: int) -> Rejection | None:
+    def judge(self, assoc: Association, inside: Sequence[str]) -> Rejection | None:
         """Return why an association request is turned away, None where it is not.
 
         Args:
             assoc: has just asked.
-            inside: number of associations that have asked and were not turned away, this one included.
+            inside: addresses of the associations that have asked and were not turned away, this one included.
         """
-        peer = describe_peer(assoc)
+        peer, limits = describe_peer(assoc), self.entrance.limits
         rejection = self.entrance.allowed.judge(parse_address(peer.address), peer.ae_title, peer.called)
         request = cast("A_ASSOCIATE", assoc.requestor.primitive)
         if rejection is None and str(request.application_context_name) != _APPLICATION_CONTEXT:
             rejection = CONTEXT_UNSUPPORTED
-        if rejection is None and inside > self.entrance.limits.max_associations:
+        of_this = inside.count(peer.address)
+        if rejection is None and (
+            len(inside) > limits.max_associations or of_this > limits.max_associations_per_address
+        ):
             rejection = TOO_MANY
         if rejection is None and self._is_congested():
             rejection = CONGESTED

@@ -3,6 +3,7 @@
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from pynetdicom import evt
@@ -16,7 +17,7 @@ from fusionnode.intake.access import NO_REASON
 from fusionnode.intake.door import OPEN_DOOR, Door, describe_peer
 from fusionnode.intake.peek import peek_identity
 from fusionnode.intake.sockets import IntakeServer, PromptSocket, allow_time, dismiss, hasten
-from fusionnode.intake.spool import Spool
+from fusionnode.intake.spool import Spool, translate_full
 from fusionnode.intake.statuses import Status
 from fusionnode.intake.streaming import InstanceStream, StoreRequest, StreamingProvider
 from fusionnode.intake.subject import read_subject
@@ -73,6 +74,7 @@ class Reception:
             return Status.PROCESSING_FAILURE
         provider.claim(stream)
         status = self._try_to_keep(event, stream, provider)
+        provider.visit.begin(self._observer, partial(describe_peer, event.assoc))
         self._observer.instance_answered(provider.key, stream.describe_answer(status))
         return status
 
@@ -116,7 +118,8 @@ class Reception:
         """Turn away whoever may not come in, before anything is negotiated; in doubt that is everybody."""
         server = event.assoc._server
         try:
-            rejection = self._door.judge(event.assoc, server.count_inside() if isinstance(server, IntakeServer) else 1)
+            inside = server.list_inside() if isinstance(server, IntakeServer) else []
+            rejection = self._door.judge(event.assoc, inside)
         except Exception as problem:
             logger.error("An association request cannot be judged: %s", format_frames(problem))
             rejection = NO_REASON
@@ -128,28 +131,34 @@ class Reception:
     def log_established(self, event: Event) -> None:
         """Log and tell who opened an association."""
         if isinstance(event.assoc.dimse, StreamingProvider):
-            self._observer.association_opened(event.assoc.dimse.key, describe_peer(event.assoc))
+            event.assoc.dimse.visit.begin(self._observer, partial(describe_peer, event.assoc))
         logger.info("Association with %s", _name_peer(event), extra=_correlate(event))
 
     def end_association(self, event: Event) -> None:
         """Withdraw the evidence, delete what was left half received, and log how it ended."""
         if isinstance(event.assoc.dimse, StreamingProvider):
-            how = "aborted" if event.event is evt.EVT_ABORTED else "released"
-            self._observer.association_ended(event.assoc.dimse.key, how)
-        self.close_connection(event)
+            event.assoc.dimse.visit.how = "aborted" if event.event is evt.EVT_ABORTED else "released"
+            event.assoc.dimse.close()
         logger.info("%s: %s", event.event.description, _name_peer(event), extra=_correlate(event))
 
     def close_connection(self, event: Event) -> None:
-        """Withdraw the evidence and delete what was left half received; not every association ends in good order."""
+        """Tell that it is over, and clear up; not every association ends in good order before."""
         if isinstance(event.assoc.dimse, StreamingProvider):
             event.assoc.dimse.close()
-            self._observer.association_ended(event.assoc.dimse.key, "closed")
+            event.assoc.dimse.visit.end(self._observer)
         transport = event.assoc.dul.socket
         if event.assoc.requestor.primitive is None and isinstance(transport, PromptSocket) and transport.touched:
             self._door.tell(describe_peer(event.assoc), "sent no association request")
         dismiss(event.assoc)
 
     def _keep_instance(self, stream: InstanceStream, provider: StreamingProvider) -> Status:
+        try:
+            return self._take_over(stream, provider)
+        except OSError as problem:
+            # A disk that fills up shows in whatever is written next: the data set, its folder, the evidence.
+            raise translate_full(problem) from problem
+
+    def _take_over(self, stream: InstanceStream, provider: StreamingProvider) -> Status:
         dataset = stream.open_dataset()
         request = stream.request
         if request is None:

@@ -16,6 +16,7 @@ class ListenerLimits:
 
     Attributes:
         max_associations: open at the same time; further ones are rejected as transient, so peers try again.
+        max_associations_per_address: the same, of one address.
         max_half_open: connections without an association request at the same time; further ones are closed.
         max_half_open_per_address: the same, of one address.
         max_pdu_bytes: largest PDU we ask for, 4096 to `PDU_LIMIT_BYTES`; never unlimited.
@@ -26,6 +27,7 @@ class ListenerLimits:
     """
 
     max_associations: int = 64
+    max_associations_per_address: int = 32
     max_half_open: int = 128
     max_half_open_per_address: int = 32
     max_pdu_bytes: int = 131072
@@ -39,7 +41,8 @@ class ListenerLimits:
         Raises:
             SettingsInvalid: one is out of range.
         """
-        counts = (self.max_associations, self.max_half_open, self.max_half_open_per_address)
+        inside = (self.max_associations, self.max_associations_per_address)
+        counts = (*inside, self.max_half_open, self.max_half_open_per_address)
         if 4096 <= self.max_pdu_bytes <= PDU_LIMIT_BYTES and min(counts) >= 1:
             return
         raise SettingsInvalid(

@@ -1,4 +1,4 @@
-"""How much a node takes on: bytes in its spool, jobs that wait, series that wait for a partner (edge).
+"""How much a node takes on: bytes in its spool, jobs that wait (edge).
 
 The listener knows no database, and must not walk through the spool for every instance. So whoever sweeps measures now
 and then and leaves the figures in ``<spool>/load.json``; each listener adds what it accepted itself since then.
@@ -11,31 +11,33 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from fusionnode.errors import SpoolFull
+from fusionnode.errors import SpoolFull, name_spool_trouble
 
 _NAME = "load.json"
 
 
 @dataclass(frozen=True)
 class Load:
-    """What was found: bytes below the spool, jobs still to be computed, complete series without any job.
+    """What was found: bytes below the spool, jobs still to be computed.
 
     ``walk`` names the walk through the spool that found the bytes.
     """
 
     spool_bytes: int = 0
     waiting_jobs: int = 0
-    unpaired_series: int = 0
     walk: str = ""
 
 
 @dataclass(frozen=True)
 class Quota:
-    """The most of each that a node takes on; 0 sets no bound."""
+    """The most of each that a node takes on; 0 sets no bound.
+
+    Only what the node works off by itself is bounded. Series without a partner are not: the listener cannot know which
+    arrival is the partner, and would keep out the very one that makes room.
+    """
 
     spool_bytes: int = 0
     waiting_jobs: int = 0
-    unpaired_series: int = 0
 
 
 UNBOUNDED = Quota()
@@ -70,7 +72,7 @@ class Gauge:
         if self._quota == UNBOUNDED:
             return
         load = self.read_load()
-        for what, unit in (("spool_bytes", "bytes in the spool"), ("waiting_jobs", "jobs waiting"), _UNPAIRED):
+        for what, unit in (("spool_bytes", "bytes in the spool"), ("waiting_jobs", "jobs waiting")):
             found, bound = getattr(load, what), getattr(self._quota, what)
             if bound and found >= bound:
                 raise SpoolFull(
@@ -100,14 +102,21 @@ class Gauge:
             self._load, self._read_at = load, changed_at
 
 
-_UNPAIRED = ("unpaired_series", "series without a partner")
-
-
 def write_load(root: Path, load: Load) -> None:
-    """Leave ``load`` for the listeners; never synced, for after a crash it is measured again."""
+    """Leave ``load`` for the listeners; never synced, for after a crash it is measured again.
+
+    Raises:
+        SpoolFull, SpoolUnreadable: the disk is full, or fails; what was left before stays, and nothing beside it.
+    """
     temporary = root / f".{_NAME}.{os.getpid()}"
-    temporary.write_text(json.dumps(asdict(load)), encoding="utf-8")
-    temporary.replace(root / _NAME)
+    try:
+        temporary.write_text(json.dumps(asdict(load)), encoding="utf-8")
+        temporary.replace(root / _NAME)
+    except OSError as problem:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        words, remedy = "What the spool holds cannot be noted for the listeners", "It is tried again; make room."
+        raise name_spool_trouble(problem, words, remedy) from problem
 
 
 def measure_bytes(root: Path) -> int:

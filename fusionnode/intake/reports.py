@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from fusionnode.durable import sync_folder
+from fusionnode.durable import make_folder, sync_folder
 from fusionnode.faults import FaultPoint, reach
 from fusionnode.flow.ports import CommitmentReport
 from fusionnode.intake.spool import translate_full
@@ -33,7 +33,7 @@ class ReportFolder:
 
     def prepare(self) -> None:
         """Create the folder; safe to repeat."""
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(self.folder)
 
     def keep_report(self, report: CommitmentReport) -> None:
         """Make a report durable. When this returns, a power cut does not lose it.

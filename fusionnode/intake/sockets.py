@@ -195,9 +195,10 @@ class IntakeServer(ThreadedAssociationServer):
             super().service_actions()
             self._visited = self._gc[0] > 0 or bool(self._arriving or self.active_associations)
 
-    def count_inside(self) -> int:
-        """Return how many associations have asked for one and were not turned away."""
-        return sum(one.requestor.primitive is not None and not one.is_rejected for one in self.active_associations)
+    def list_inside(self) -> list[str]:
+        """Return the addresses of the associations that have asked for one and were not turned away."""
+        asked = [one for one in self.active_associations if one.requestor.primitive is not None and not one.is_rejected]
+        return [str(one.requestor.address) for one in asked]
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Log what went wrong before an association existed."""

@@ -24,14 +24,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from fusionnode.durable import sync_folder
+from fusionnode.durable import make_folder, sync_folder
 from fusionnode.errors import (
     OUT_OF_SPACE,
     DatasetUnreadable,
     SettingsInvalid,
     SpoolFileMissing,
     SpoolFull,
-    SpoolUnreadable,
+    name_spool_trouble,
 )
 from fusionnode.faults import FaultPoint, reach
 from fusionnode.flow.ports import StoredFile
@@ -102,9 +102,10 @@ class Spool:
         """
         folders = (self.root, self.incoming, self.arrivals, self.instances, self.quarantine, self.associations)
         try:
-            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for folder in folders[1:]:
-                folder.mkdir(mode=0o700, exist_ok=True)
+            for folder in folders:
+                make_folder(folder)
+            # Also when they were there: whoever made them may have died before this.
+            sync_folder(self.root)
             devices = {folder.stat().st_dev for folder in folders}
         except OSError as problem:
             raise SettingsInvalid(
@@ -232,9 +233,7 @@ class Spool:
         """
         target = self.root / arrival.place
         with _named_errors(target.name):
-            if not target.parent.exists():
-                target.parent.mkdir(mode=0o700, exist_ok=True)
-                sync_folder(self.instances)
+            make_folder(target.parent)
             self._move(self.arrivals / target.name, target)
 
     def quarantine_arrival(self, arrival: StoredFile, reason: str) -> None:
@@ -331,10 +330,8 @@ def _named_errors(name: str) -> Iterator[None]:
     try:
         yield
     except OSError as problem:
-        kind = SpoolFull if problem.errno in OUT_OF_SPACE else SpoolUnreadable
-        raise kind(
-            f"{name} cannot be moved within the spool: {problem.strerror}.", remedy="Look at the spool's file system."
-        ) from problem
+        words = f"{name} cannot be moved within the spool"
+        raise name_spool_trouble(problem, words, "Look at the spool's file system.") from problem
 
 
 def translate_full(problem: OSError) -> OSError | SpoolFull:

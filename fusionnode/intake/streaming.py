@@ -30,6 +30,7 @@ from fusionnode.errors import DatasetUnreadable, FusionNodeError
 from fusionnode.flow.observing import NOBODY, StoreAnswer, Subject
 from fusionnode.intake.limits import DEFAULT_LIMITS, ListenerLimits, Pace
 from fusionnode.intake.spool import AssociationEvidence, Spool, translate_full
+from fusionnode.intake.visit import Visit
 from fusionnode.malformed import NOT_CODABLE
 
 logger = logging.getLogger(__name__)
@@ -107,11 +108,7 @@ class InstanceStream(io.BytesIO):
 
     def finish(self) -> tuple[Path, str]:
         """Close the complete file; return it and the SHA-256 of its data set."""
-        file = self.open_dataset()
-        try:
-            file.close()
-        except OSError as problem:
-            raise translate_full(problem) from problem
+        self.open_dataset().close()
         return cast("Path", self.path), self._hash.hexdigest()
 
     def describe_answer(self, status: int) -> StoreAnswer:
@@ -171,12 +168,14 @@ class StreamingProvider(DIMSEServiceProvider):
     Attributes:
         evidence: what this association has stored so far.
         key: tells this association from any other one, in traces.
+        visit: what was told of it.
     """
 
     def __init__(self, assoc: Association, spool: Spool, limits: ListenerLimits = DEFAULT_LIMITS) -> None:
         super().__init__(assoc)
         self.evidence: AssociationEvidence = spool.open_evidence()
         self.key = uuid.uuid4().hex[:12]
+        self.visit = Visit(self.key)
         self.msg_queue = _ServingQueue(self._serve_now)
         self._spool = spool
         self._unclaimed: set[InstanceStream] = set()

@@ -6,8 +6,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as NotInTime
 from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -27,7 +25,37 @@ _CHECK_SECONDS = 5.0
 _SILENCE_SECONDS = 5.0
 _CONNECTION_SECONDS = 30.0
 _CONNECTIONS = 16
+# A connection that gave way to another may still have its thread, which waits for an answer.
+_THREADS = 2 * _CONNECTIONS
 _POLL_SECONDS = 0.1
+
+
+class _Asked:
+    """One question that is being answered, in a thread that keeps no process from ending."""
+
+    def __init__(self, name: str, question: Check) -> None:
+        self._question = question
+        self._answered = threading.Event()
+        self._answer: dict[str, Any] = {}
+        threading.Thread(target=self._run, name=f"check-{name}", daemon=True).start()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is an answer."""
+        return self._answered.is_set()
+
+    def await_answer(self, seconds: float) -> dict[str, Any] | None:
+        """Return what was answered, None where that takes too long."""
+        return self._answer if self._answered.wait(seconds) else None
+
+    def _run(self) -> None:
+        try:
+            self._answer = {"well": True, "words": self._question()}
+        except FusionNodeError as error:
+            self._answer = {"well": False, "words": str(error)}
+        except Exception as error:  # whatever a check trips over is what the operator has to hear, without its words
+            self._answer = {"well": False, "words": type(error).__name__}
+        self._answered.set()
 
 
 class Checks:
@@ -37,36 +65,19 @@ class Checks:
         self._questions = questions
         self._seconds = seconds
         self._turn = threading.Lock()
-        self._asked: dict[str, Future[str]] = {}
-        self._pool = ThreadPoolExecutor(max(len(questions), 1), thread_name_prefix="check")
+        self._asked: dict[str, _Asked] = {}
 
     def ask(self) -> tuple[bool, dict[str, dict[str, Any]]]:
         """Return whether all is well, and by name what each one said."""
         with self._turn:
             for name, question in self._questions.items():
-                if name not in self._asked:
-                    self._asked[name] = self._pool.submit(question)
-            deadline = time.monotonic() + self._seconds
-            answers = {name: self._await(name, deadline) for name in self._questions}
+                if name not in self._asked or self._asked[name].is_over:
+                    self._asked[name] = _Asked(name, question)
+            asked = dict(self._asked)
+        deadline = time.monotonic() + self._seconds
+        late = {"well": False, "words": f"did not answer within {self._seconds:g} s"}
+        answers = {name: one.await_answer(max(0.0, deadline - time.monotonic())) or late for name, one in asked.items()}
         return all(answer["well"] for answer in answers.values()), answers
-
-    def close(self) -> None:
-        """Ask no more; one that hangs is left behind."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
-
-    def _await(self, name: str, deadline: float) -> dict[str, Any]:
-        try:
-            words = self._asked[name].result(timeout=max(0.0, deadline - time.monotonic()))
-        except NotInTime:
-            return {"well": False, "words": f"did not answer within {self._seconds:g} s"}
-        except FusionNodeError as error:
-            self._asked.pop(name)
-            return {"well": False, "words": str(error)}
-        except Exception as error:  # whatever a check trips over is what the operator has to hear, without its words
-            self._asked.pop(name)
-            return {"well": False, "words": type(error).__name__}
-        self._asked.pop(name)
-        return {"well": True, "words": words}
 
 
 class Endpoint:
@@ -82,11 +93,11 @@ class Endpoint:
     def __init__(self, host: str, port: int, expose: Callable[[], bytes], alive: Checks, ready: Checks) -> None:
         self._address = (host, port)
         self._pages: dict[str, Callable[[], tuple[int, str, bytes]]] = {
-            "/metrics": lambda: (HTTPStatus.OK, CONTENT_TYPE, expose()),
+            "/metrics": self._expose,
             "/healthz": lambda: _report(alive),
             "/readyz": lambda: _report(ready),
         }
-        self._checks = (alive, ready)
+        self._collect, self._turn = expose, threading.Lock()
         self._server: _Server | None = None
 
     @property
@@ -121,8 +132,15 @@ class Endpoint:
         if server is not None:
             server.shutdown()
             server.server_close()
-        for checks in self._checks:
-            checks.close()
+
+    def _expose(self) -> tuple[int, str, bytes]:
+        """Collect the metrics, for one client at a time: what they are read from may hang."""
+        if not self._turn.acquire(timeout=_CHECK_SECONDS):
+            return HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", b"The metrics are still being collected.\n"
+        try:
+            return HTTPStatus.OK, CONTENT_TYPE, self._collect()
+        finally:
+            self._turn.release()
 
 
 class _Server(ThreadingHTTPServer):
@@ -136,6 +154,7 @@ class _Server(ThreadingHTTPServer):
         self.pages = pages
         self._turn = threading.Lock()
         self._connections: dict[socket.socket, float] = {}
+        self._room = threading.BoundedSemaphore(_THREADS)
         if ":" in address[0]:
             self.address_family = socket.AF_INET6
         super().__init__(address, _Handler)
@@ -146,7 +165,7 @@ class _Server(ThreadingHTTPServer):
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Take a connection; where there are too many, the oldest gives way to it."""
+        """Take a connection; where there are too many, the oldest gives way to it, or it is closed at once."""
         now = time.monotonic()
         with self._turn:
             late = [one for one, begun in self._connections.items() if now - begun > _CONNECTION_SECONDS]
@@ -156,7 +175,22 @@ class _Server(ThreadingHTTPServer):
                 self._connections.pop(one)
                 _cut(one)
             self._connections[request] = now
-        super().process_request(request, client_address)
+        if not self._room.acquire(timeout=_POLL_SECONDS):
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:
+            # The host gives no thread; whoever called closes the connection.
+            self._room.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer a connection."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._room.release()
 
     def shutdown_request(self, request: Any) -> None:
         """Close a connection."""

@@ -1,8 +1,10 @@
 """What is counted in this process, for Prometheus (edge). No label holds a patient, a UID or any text a peer chose."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from fusionnode import __version__
@@ -52,6 +54,10 @@ class Meters:
         """Have ``ask`` called at each scrape for the value of a gauge."""
         Gauge(name, words, registry=self.registry).set_function(ask)
 
+    def watch_each(self, name: str, words: str, label: str, ask: Callable[[], Mapping[str, float]]) -> None:
+        """Have ``ask`` called at each scrape for the values of a gauge, by what its label says."""
+        self.add(_Each(name, words, label, ask))
+
     def do_before(self, action: Callable[[], None]) -> None:
         """Have ``action`` done at the beginning of each scrape; it counts what is then told."""
         self._before.append(action)
@@ -68,3 +74,21 @@ class Meters:
 
     def _count(self, name: str, words: str, label: str) -> Counter:
         return Counter(name, words, [label], registry=self.registry)
+
+
+class _Each(Collector):
+    """A gauge whose labels are not known before somebody asks."""
+
+    def __init__(self, name: str, words: str, label: str, ask: Callable[[], Mapping[str, float]]) -> None:
+        self._name, self._words, self._label, self._ask = name, words, label, ask
+
+    def describe(self) -> list[Metric]:
+        """Nothing, so that registering it asks nobody."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the gauge."""
+        family = GaugeMetricFamily(self._name, self._words, labels=[self._label])
+        for text, value in self._ask().items():
+            family.add_metric([text], value)
+        yield family

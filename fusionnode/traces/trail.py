@@ -19,7 +19,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -43,13 +43,12 @@ def read_clock() -> datetime:
     return datetime.now(UTC)
 
 
-@dataclass
-class _Batch:
-    """What is written together: events with their moments, and how many before them are lost."""
+@dataclass(frozen=True)
+class _Told:
+    """An event that is not on disk yet, and when it was."""
 
-    lost: int
-    events: list[tuple[AuditEvent, datetime]]
-    records: list[dict[str, Any]] = field(default_factory=list)
+    event: AuditEvent
+    at: datetime
 
 
 class AuditTrail:
@@ -83,7 +82,7 @@ class AuditTrail:
         # Of what waits, held for a moment; and of the file, held while a disk works. Never taken in the other order.
         self._turn = threading.Lock()
         self._writing = threading.Lock()
-        self._waiting: deque[tuple[AuditEvent, datetime]] = deque()
+        self._waiting: deque[_Told] = deque()
         self._dropped = 0
         self._trouble = ""
         self._file = -1
@@ -105,7 +104,7 @@ class AuditTrail:
     def queue(self, event: AuditEvent) -> None:
         """Take one event to be written by the next `record` or `flush`; waits for no disk."""
         with self._turn:
-            self._waiting.append((event, self._clock()))
+            self._waiting.append(_Told(event, self._clock()))
             self._drop_surplus()
 
     def flush(self) -> None:
@@ -121,54 +120,40 @@ class AuditTrail:
                 logger.error("%d audit records could not be written", len(self._waiting))
             self._close_file()
 
-    def _drop_surplus(self) -> None:
-        while len(self._waiting) > _KEPT_IN_MEMORY:
-            self._waiting.popleft()
-            self._dropped += 1
-            self.lost += 1
-
     def _write_waiting(self) -> None:
         """Write what waits at this moment; what comes meanwhile is for whoever brings it."""
         left = len(self._waiting)
         try:
             while left > 0 or self._dropped:
                 # In trouble one is tried alone, as all others may be in vain.
-                batch = self._take(1 if self._trouble else _AT_ONCE)
-                left -= len(batch.events)
-                self._write_batch(batch)
+                left -= self._write_some(1 if self._trouble else _AT_ONCE)
         except OSError as problem:
             self._give_way(problem)
 
-    def _write_batch(self, batch: _Batch) -> None:
+    def _write_some(self, most: int) -> int:
+        """Write what was lost and up to ``most`` records with one sync; return how many were taken."""
+        with self._turn:
+            taken = [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))]
+            lost, self._dropped = self._dropped, 0
+        encoded = [(one, record) for one in taken if (record := self._encode(one)) is not None]
         try:
-            if batch.records:
-                self._append(batch.records)
+            head = [{"lost": lost, "at": format_moment(self._clock())}] if lost else []
+            self._append(head + [record for _, record in encoded])
         except OSError:
-            self._put_back(batch)
+            with self._turn:
+                self._dropped += lost
+                self._waiting.extendleft(one for one, _ in reversed(encoded))
+                self._drop_surplus()
             raise
-        self.written += len(batch.records) - bool(batch.lost)
+        self.written += len(encoded)
         if self._trouble:
             logger.warning("the audit trail is written again")
             self._trouble = ""
+        return len(taken)
 
-    def _take(self, most: int) -> _Batch:
-        """Take what is written next, encoded."""
-        with self._turn:
-            batch = _Batch(self._dropped, [self._waiting.popleft() for _ in range(min(most, len(self._waiting)))])
-            self._dropped = 0
-        if batch.lost:
-            batch.records.append({"lost": batch.lost, "at": format_moment(self._clock())})
-        batch.records += filter(None, (self._encode(event, at) for event, at in batch.events))
-        return batch
-
-    def _put_back(self, batch: _Batch) -> None:
-        with self._turn:
-            self._dropped += batch.lost
-            self._waiting.extendleft(reversed(batch.events))
-            self._drop_surplus()
-
-    def _encode(self, event: AuditEvent, at: datetime) -> dict[str, Any] | None:
+    def _encode(self, one: _Told) -> dict[str, Any] | None:
         """Return the record; None, and counted as lost, where there is no writing it, as the others must not wait."""
+        at, event = one.at, one.event
         try:
             return {"at": format_moment(at), **summarize(event), "message": encode_message(event, at, self._source)}
         except (TypeError, ValueError) as problem:
@@ -177,6 +162,12 @@ class AuditTrail:
                 self._dropped += 1
                 self.lost += 1
             return None
+
+    def _drop_surplus(self) -> None:
+        while len(self._waiting) > _KEPT_IN_MEMORY:
+            self._waiting.popleft()
+            self._dropped += 1
+            self.lost += 1
 
     def _give_way(self, problem: OSError) -> None:
         if not self._trouble:
@@ -191,6 +182,8 @@ class AuditTrail:
         self._close_file()
 
     def _append(self, records: Sequence[Mapping[str, Any]]) -> None:
+        if not records:
+            return
         day = self._clock().strftime("%Y%m%d")
         if self._file < 0 or self._size >= self._max_bytes or day != self._day:
             self._open_file(day)
@@ -235,11 +228,12 @@ def _name_before(folder: Path) -> dict[str, str]:
 def _read_last_seal(path: Path) -> str:
     """Return the seal of the last whole record; empty where there is none within reach.
 
-    What it was read from is synced first: a seal of another process that is named here must not be lost with the power.
+    It is durable when this returns: a power cut must not take back what another process's file is about to name.
     """
     with path.open("rb") as file:
         file.seek(0, os.SEEK_END)
         file.seek(max(0, file.tell() - _TAIL_BYTES))
         # What stands behind the last line end is being written at this moment.
         lines = file.read().decode("ascii", errors="replace").split("\n")[:-1]
+        os.fdatasync(file.fileno())
     return read_seal(lines[-1]) if lines else ""

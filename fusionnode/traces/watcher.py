@@ -31,6 +31,7 @@ from fusionnode.traces.trail import AuditTrail
 _SUCCESS = 0x0000
 _SERIES_PER_ASSOCIATION = 256
 _REPEAT_SECONDS = 60.0
+_REFUSALS_TOLD = 100
 _MINDING_SECONDS = 10.0
 
 
@@ -68,10 +69,10 @@ class Watcher:
         self._role, self._own, self._facts = role, own, dict(facts)
         self._naming, self._key = choose_naming(naming, key), key
         self._turn = threading.Lock()
-        self._stop = threading.Event()
+        self._stop, self._wake = threading.Event(), threading.Event()
         self._minder = threading.Thread(target=self._mind, name="audit-minder", daemon=True)
         self._open: dict[str, _Open] = {}
-        self._alerts: Repeats[tuple[RemotePeer, str]] = Repeats(_REPEAT_SECONDS)
+        self._alerts: Repeats[tuple[RemotePeer, str]] = Repeats(_REPEAT_SECONDS, _REFUSALS_TOLD, _forget_peer)
         self.meters.watch("fusionnode_audit_written", "Audit records of this process on disk.", lambda: trail.written)
         self.meters.watch("fusionnode_audit_lost", "Audit records that could not be kept.", lambda: trail.lost)
         self.meters.watch("fusionnode_audit_ill", "1 while audit records wait for a disk.", lambda: bool(trail.trouble))
@@ -87,6 +88,7 @@ class Watcher:
     ) -> None:
         """Record that it stops."""
         self._stop.set()
+        self._wake.set()
         self._minder.join()
         self._tell_repeats(self._alerts.drain())
         self._tell_application(starts=False)
@@ -101,20 +103,29 @@ class Watcher:
         self.trail.record(tell_association(peer, self._own.ae_title))
 
     def association_refused(self, peer: RemotePeer, reason: str) -> None:
-        """A connection or association was turned away; one like the last is counted and told a minute later."""
+        """A connection or association was turned away; one like the last is counted and told a minute later.
+
+        Waits for no disk, as it is told by the thread that accepts connections: the minder writes it in a moment.
+        """
         self.meters.associations.labels("refused").inc()
         with self._turn:
             new, due = self._alerts.note((peer, reason), time.monotonic())
         self._tell_repeats(due)
         if new:
-            self.trail.record(tell_refusal(peer, self._own.ae_title, reason))
+            self.trail.queue(tell_refusal(peer, self._own.ae_title, reason))
+            self._wake.set()
+
+    @property
+    def is_minding(self) -> bool:
+        """Whether somebody sees to what waits to be written."""
+        return self._minder.is_alive()
 
     def look_after(self) -> str:
         """Write what waits; returns what keeps the trail from being whole, or nothing."""
         with self._turn:
             due = self._alerts.drain(time.monotonic() - _REPEAT_SECONDS)
         self._tell_repeats(due)
-        self.trail.retry()
+        self.trail.flush()
         return self.trail.trouble
 
     def instance_answered(self, association: str, answer: StoreAnswer) -> None:
@@ -181,12 +192,15 @@ class Watcher:
         self.trail.record(tell_command(name_account(), verb, subject, facts, trouble))
 
     def _mind(self) -> None:
-        while not self._stop.wait(_MINDING_SECONDS):
+        while not self._stop.is_set():
+            self._wake.wait(_MINDING_SECONDS)
+            self._wake.clear()
             self.look_after()
 
     def _tell_repeats(self, due: list[tuple[tuple[RemotePeer, str], int]]) -> None:
         for (peer, reason), count in due:
-            self.trail.record(tell_refusal(peer, self._own.ae_title, f"{reason}; {count} times more"))
+            whose = "" if any(vars(peer).values()) else ", of peers that are not named"
+            self.trail.queue(tell_refusal(peer, self._own.ae_title, f"{reason}; {count} times more{whose}"))
 
     def _tell_received(self, peer: RemotePeer, transfer: Transfer, *, begins: bool) -> None:
         source, target = describe_source(peer, requests=True), describe_target(self._own, requests=False)
@@ -209,6 +223,11 @@ def name_account() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return str(os.getuid())
+
+
+def _forget_peer(refusal: tuple[RemotePeer, str]) -> tuple[RemotePeer, str]:
+    """Return what stands for the refusals of very many peers: the reason, of which there are few."""
+    return RemotePeer(), refusal[1]
 
 
 def _list_stored(known: _Open) -> list[tuple[RemotePeer, Transfer]]:

@@ -16,7 +16,8 @@ from fusionnode.domain.job import Job
 from fusionnode.domain.motion import MotionEstimate, MotionMethod, MotionQuality, RigidMotion
 from fusionnode.domain.terms import Unit
 from fusionnode.domain.volume import SourceFrame
-from fusionnode.errors import OUT_OF_SPACE, SpoolFileMissing, SpoolFull, SpoolUnreadable
+from fusionnode.durable import make_folder, sync_folder
+from fusionnode.errors import SpoolFileMissing, name_spool_trouble
 from fusionnode.faults import FaultPoint, reach
 
 
@@ -29,25 +30,27 @@ class PreparedFolder:
     def save_prepared(self, job: Job, prepared: PreparedPair) -> None:
         """Write and rename; the fence in the temporary name keeps a stale worker off a newer one's file.
 
+        When this returns, a power cut does not lose it.
+
         Raises:
             SpoolFull: the disk is full; nothing is left behind.
             SpoolUnreadable: the disk failed; nothing is left behind.
         """
         temporary = self._folder / f".{job.id}.{job.fence}"
         try:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(self._folder)
             with temporary.open("wb") as stream:
                 np.savez(stream, allow_pickle=False, **_arrays(prepared), facts=_encode(_facts(prepared)))
                 stream.flush()
                 os.fsync(stream.fileno())
             reach(FaultPoint.PREPARED_WRITTEN)
             temporary.replace(self._path(job))
+            sync_folder(self._folder)
         except OSError as error:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
-            kind = SpoolFull if error.errno in OUT_OF_SPACE else SpoolUnreadable
-            words = f"The prepared pair cannot be written: {error.strerror}."
-            raise kind(words, remedy="Make room in the spool; it is tried again.", job=job.id) from error
+            words, remedy = "The prepared pair cannot be written", "Make room in the spool; it is tried again."
+            raise name_spool_trouble(error, words, remedy, job=job.id) from error
 
     def load_prepared(self, job: Job) -> PreparedPair:
         """Read a pair back.

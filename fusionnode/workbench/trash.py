@@ -12,8 +12,9 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from fusionnode.durable import sync_folder
-from fusionnode.errors import SpoolUnreadable
+from fusionnode.durable import make_folder, sync_folder
+from fusionnode.errors import name_spool_trouble
+from fusionnode.faults import FaultPoint, reach
 
 
 class TrashFolder:
@@ -33,20 +34,20 @@ class TrashFolder:
         When this returns, a power cut brings nothing back.
 
         Raises:
-            SpoolUnreadable: something could not be moved; what was moved before stays so.
+            SpoolFull, SpoolUnreadable: something could not be moved; what was moved before stays so.
         """
         try:
-            self._folder.mkdir(mode=0o700, exist_ok=True)
+            make_folder(self._folder)
             for place in places:
                 _rename(self._root / place, self._folder / uuid.uuid4().hex)
+                reach(FaultPoint.DISCARD_BEGUN)
             for folder in sorted({(self._root / place).parent for place in places}):
                 if folder.is_dir():
                     sync_folder(folder)
         except OSError as problem:
-            raise SpoolUnreadable(
-                f"Files that were given up cannot be moved to the trash: {problem.strerror}.",
-                remedy="Look at the spool's file system; the next round goes on.",
-            ) from problem
+            words = "Files that were given up cannot be moved to the trash"
+            remedy = "Look at the spool's file system; the next round goes on."
+            raise name_spool_trouble(problem, words, remedy) from problem
 
     def empty(self) -> int:
         """Delete what lies in the trash, also what a process that died left there; return how much it was."""

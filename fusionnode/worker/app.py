@@ -16,7 +16,6 @@ from fusionnode.errors import SettingsInvalid
 from fusionnode.flow.ports import Ledger
 from fusionnode.settings import Settings
 from fusionnode.wiring import Node, build_sweeper, name_worker
-from fusionnode.worker.housekeeping import repeat_housekeeping
 from fusionnode.worker.steps import StepRunner, next_step
 from fusionnode.worker.sweeping import enter_reports, repeat_sweep
 
@@ -65,16 +64,16 @@ class Dispatcher:
     def dispatch(self, step: Step, job_id: str) -> bool:
         """Publish one id to the queue of ``step``; False when the broker does not answer."""
         try:
-            self._app.send_task(_TASK.format(step=step), args=[job_id], queue=name_queue(step), retry=False)
+            self._app.send_task(_TASK.format(step=step), args=[job_id], queue=step.value, retry=False)
         except (OperationalError, OSError) as error:
             logger.warning("job %s not announced to %s: %s", job_id, step, type(error).__name__)
             return False
         return True
 
-    def count_backlog(self, queue: str) -> int | None:
-        """Return how many messages wait in ``queue``; None when the broker does not answer."""
+    def count_backlog(self, step: Step) -> int | None:
+        """Return how many messages wait in the queue of ``step``; None when the broker does not answer."""
         try:
-            return int(self._redis.llen(queue))
+            return int(self._redis.llen(step.value))
         except RedisError as error:
             logger.warning("the broker does not answer: %s", type(error).__name__)
             return None
@@ -95,17 +94,16 @@ class Announcer:
 
     def announce(self, now: datetime, monotonic: float) -> int:
         """Publish what is due; return how many messages went out."""
-        claimable = dict.fromkeys((step, job_id) for step in Step for job_id in self._ledger.list_claimable(step, now))
+        claimable = {(step, job_id) for step in Step for job_id in self._ledger.list_claimable(step, now)}
         self._told = {key: told for key, told in self._told.items() if key in claimable}
         sent = 0
-        for queue in dict.fromkeys(map(name_queue, Step)):
-            # Of every step that shares the queue, or the messages of one would count as those of another.
-            waiting = [key for key in claimable if name_queue(key[0]) == queue]
-            due = [key for key in waiting if monotonic - self._told.get(key, -1e9) >= self._repeat_seconds]
-            backlog = self._dispatcher.count_backlog(queue) if due else 0
+        for step in Step:
+            waiting = sorted(job_id for of, job_id in claimable if of is step)
+            due = [one for one in waiting if monotonic - self._told.get((step, one), -1e9) >= self._repeat_seconds]
+            backlog = self._dispatcher.count_backlog(step) if due else 0
             if backlog is None:
                 break
-            for step, job_id in due if backlog < len(waiting) else ():
+            for job_id in due if backlog < len(waiting) else ():
                 if not self._dispatcher.dispatch(step, job_id):
                     return sent
                 self._told[step, job_id] = monotonic
@@ -113,39 +111,37 @@ class Announcer:
         return sent
 
 
-def name_queue(step: Step) -> str:
-    """Return the queue that jobs wait in for ``step``: who sends also sees to the commitments."""
-    return Step.SEND.value if step is Step.COMMIT else step.value
+def list_served(step: Step) -> tuple[Step, ...]:
+    """Return the steps that a worker for ``step`` does, from one queue each: who sends also sees to the commitments.
+
+    The broker serves the queues in turns, so that however much there is to send, no commitment waits behind all of it.
+    """
+    return (Step.SEND, Step.COMMIT) if step in (Step.SEND, Step.COMMIT) else (step,)
 
 
-def run_sweep(node: Node, stop: threading.Event, swept: Callable[[], None] = lambda: None) -> None:
-    """Sweep and announce in this process until ``stop`` is set; ``swept`` is called after every round."""
+def run_sweep(node: Node, stop: threading.Event, swept: Callable[[bool], None]) -> None:
+    """Sweep and announce in this process until ``stop`` is set; ``swept`` hears of every round whether it was whole."""
     announcer = Announcer(node.ledger, Dispatcher(build_app(node.settings)))
 
     def tell() -> None:
         # First, so that no trouble with a report keeps the workers waiting.
         announcer.announce(datetime.now(UTC), time.monotonic())
         enter_reports(node, datetime.now(UTC))
-        swept()
 
-    housekeeping = threading.Thread(target=repeat_housekeeping, args=(node, stop), name="housekeeping")
-    housekeeping.start()
-    repeat_sweep(build_sweeper(node), node.settings.settle.sweep_seconds, stop, tell)
-    housekeeping.join()
+    repeat_sweep(build_sweeper(node), node.settings.settle.sweep_seconds, stop, tell, swept)
 
 
 def run_worker(node: Node, step: Step) -> None:
-    """Consume the queue of ``step`` in this process until told to stop.
+    """Consume the queues of `list_served` in this process until told to stop.
 
     The solo pool neither forks (CUDA cannot be initialised again after a fork) nor prefetches; more workers are
     more processes.
     """
     app = build_app(node.settings)
-    queue = name_queue(step)
-    for one in Step:
-        if name_queue(one) == queue:
-            register_step(app, node, one)
-    arguments = ["worker", "--pool", "solo", "--queues", queue, "--hostname", f"{name_worker(queue)}@%h"]
+    served = list_served(step)
+    for one in served:
+        register_step(app, node, one)
+    arguments = ["worker", "--pool", "solo", "--queues", ",".join(served), "--hostname", f"{name_worker(step)}@%h"]
     app.worker_main(
         [*arguments, "--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING"]
     )

@@ -6,18 +6,19 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from fusionnode import __version__
-from fusionnode.durable import sync_folder
-from fusionnode.errors import BackupIncomplete, OutputOccupied
+from fusionnode.durable import make_folder, sync_folder, write_whole
+from fusionnode.errors import BackupFailed, BackupIncomplete, OutputOccupied
 from fusionnode.index.backup import load_ledger, require_empty, restart_steps, save_ledger
 from fusionnode.index.store import migrate
 from fusionnode.settings import Settings
 from fusionnode.wiring import open_spool
-from fusionnode.worker.jobs import reindex_spool
+from fusionnode.worker.jobs import reindex_restored
 
 logger = logging.getLogger(__name__)
 
@@ -35,24 +36,34 @@ def back_up(settings: Settings, out: Path) -> dict[str, Any]:
 
     Raises:
         OutputOccupied: there is such a folder.
-        Unavailable: the database or the disk is.
+        LedgerUnavailable, BackupFailed: the database is not to be had, or a disk is full or fails; nothing is left.
         SettingsInvalid: a program of PostgreSQL is not installed.
     """
     if out.exists():
         raise OutputOccupied(f"{out} is there already.", remedy="Name a new folder for each backup.")
     staging = out.with_name(f".{out.name}.part")
     shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(mode=0o700, parents=True)
+    with _named_errors(f"The backup cannot be written to {out}"):
+        try:
+            make_folder(staging)
+            facts = _fill(settings, staging)
+            staging.rename(out)
+            sync_folder(out.parent)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    logger.info("%d files and the ledger are in %s", sum(facts["files"].values()), out)
+    return facts
+
+
+def _fill(settings: Settings, staging: Path) -> dict[str, Any]:
+    """Write a backup whole into ``staging``, the note that makes it one last; return what the note says."""
     facts: dict[str, Any] = {
         "fusionnode": __version__,
         "taken_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "ledger": save_ledger(settings.ledger_url, staging),
     }
     facts["files"] = {name: _copy_folder(settings.spool / name, staging / "spool" / name) for name in _FOLDERS}
-    (staging / _NOTE).write_text(json.dumps(facts, indent=2), encoding="utf-8")
-    sync_folder(staging)
-    staging.rename(out)
-    logger.info("%d files and the ledger are in %s", sum(facts["files"].values()), out)
+    write_whole(staging / _NOTE, json.dumps(facts, indent=2))
     return facts
 
 
@@ -64,7 +75,7 @@ def restore(settings: Settings, folder: Path) -> dict[str, Any]:
     Raises:
         BackupIncomplete: ``folder`` holds no whole backup.
         OutputOccupied: the spool holds files, or the database a ledger.
-        Unavailable: the database or the disk is.
+        LedgerUnavailable, BackupFailed: the database is not to be had, or a disk is full or fails.
         SettingsInvalid: a program of PostgreSQL is not installed, or the database is of another kind.
     """
     facts = _read_note(folder)
@@ -76,12 +87,13 @@ def restore(settings: Settings, folder: Path) -> dict[str, Any]:
             remedy="Move it away, then restore into a new one.",
         )
     open_spool(settings)
-    for name in _FOLDERS:
-        _copy_folder(folder / "spool" / name, settings.spool / name)
-    load_ledger(settings.ledger_url, folder, facts["ledger"])
+    with _named_errors(f"The backup cannot be put back into {settings.spool}"):
+        for name in _FOLDERS:
+            _copy_folder(folder / "spool" / name, settings.spool / name)
+        load_ledger(settings.ledger_url, folder, facts["ledger"])
     migrate(settings.ledger_url)
     restarted = restart_steps(settings.ledger_url, datetime.now(UTC))
-    reindex_spool(settings)
+    reindex_restored(settings)
     logger.info("restored as of %s; %d jobs begin their step again", facts["taken_at"], restarted)
     return facts
 
@@ -101,13 +113,16 @@ def _read_note(folder: Path) -> dict[str, Any]:
 
 
 def _copy_folder(source: Path, target: Path) -> int:
-    """Copy the finished files below ``source``; return how many there were."""
-    count = 0
-    target.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Copy the finished files below ``source``, so that a power cut does not lose them; return how many there were."""
+    count, folders = 0, {target}
+    make_folder(target)
     for path in _walk(source):
         place = target / path.relative_to(source)
-        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(place.parent)
+        folders.add(place.parent)
         count += _copy_file(path, place)
+    for folder in folders:
+        sync_folder(folder)
     return count
 
 
@@ -129,6 +144,14 @@ def _copy_file(path: Path, place: Path) -> bool:
         os.utime(target.fileno(), ns=(facts.st_atime_ns, facts.st_mtime_ns))
         os.fsync(target.fileno())
     return True
+
+
+@contextmanager
+def _named_errors(words: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as problem:
+        raise BackupFailed(f"{words}: {problem.strerror}.", remedy="Make room, or look at the disk.") from problem
 
 
 def _walk(folder: Path) -> Iterator[Path]:

@@ -4,15 +4,17 @@ import logging
 import threading
 import time
 import uuid
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
 
-from fusionnode.errors import Unavailable, format_frames
+from fusionnode.errors import SettingsInvalid, Unavailable, format_frames
 from fusionnode.flow.housekeeping import ClockWatch, Finding, Housekeeper
 from fusionnode.flow.observing import ExchangeObserver
+from fusionnode.index.store import open_ledger
 from fusionnode.intake.quota import Load, measure_bytes, write_load
 from fusionnode.settings import QuotaSettings, Settings
-from fusionnode.wiring import Node, build_housekeeper, build_watcher, open_node
+from fusionnode.wiring import Node, build_housekeeper, build_watcher, load_pipelines, open_node
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +32,7 @@ class Housekeeping:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._housekeeper = build_housekeeper(node)
+        self._housekeeper = build_housekeeper(node.settings, node.pipelines, node.holdings)
         self._clock = ClockWatch()
         self._spool_bytes, self._walk = 0, ""
         self._measured_at = float("-inf")
@@ -48,7 +50,8 @@ class Housekeeping:
         if believed and monotonic - self._cleaned_at >= _CLEAN_SECONDS:
             _clean(self._housekeeper, now, self._node.observer)
             self._cleaned_at = monotonic
-        # Afterwards, as a full disk hinders the measuring and not the deleting.
+        # Afterwards, as a full disk hinders what is written here and not the deleting.
+        self._housekeeper.watch_clock(now)
         if self._node.settings.quota != QuotaSettings():
             self._measure(monotonic)
 
@@ -57,7 +60,7 @@ class Housekeeping:
         if self._node.settings.quota.spool_gb and monotonic - self._measured_at >= _MEASURE_SECONDS:
             self._spool_bytes, self._walk = measure_bytes(root), uuid.uuid4().hex
             self._measured_at = monotonic
-        write_load(root, Load(self._spool_bytes, *self._node.holdings.count_backlog(), self._walk))
+        write_load(root, Load(self._spool_bytes, self._node.holdings.count_waiting(), self._walk))
 
 
 def repeat_housekeeping(node: Node, stop: threading.Event) -> None:
@@ -77,18 +80,31 @@ def clean_spool(settings: Settings, *, dry_run: bool) -> list[dict[str, Any]]:
     """Delete what may be deleted, or with ``dry_run`` only tell; return everything old with its fate, as JSON values.
 
     Raises:
-        Misconfigured: a pipeline, the spool or the database schema is wrong.
+        Misconfigured: a pipeline, the spool or the database schema is wrong; with ``dry_run`` also where there is none.
         Unavailable: the database does not answer.
     """
     now = datetime.now(UTC)
     if dry_run:
-        found = build_housekeeper(open_node(settings)).list_old(now)
+        found = _look(settings, now)
     else:
         with build_watcher(settings, "clean") as watcher:
-            found = _clean(build_housekeeper(open_node(settings)), now, watcher)
+            node = open_node(settings)
+            housekeeper = build_housekeeper(settings, node.pipelines, node.holdings)
+            found = _clean(housekeeper, now, watcher)
+            housekeeper.watch_clock(now)
     return [
         {"kind": one.kind, "name": one.name, "goes": one.judgement.discard, "why": one.judgement.why} for one in found
     ]
+
+
+def _look(settings: Settings, now: datetime) -> list[Finding]:
+    """Return what is old, without making or changing anything: neither a spool nor a ledger."""
+    for place in (settings.spool, *settings.list_ledger_files()):
+        if not place.exists():
+            raise SettingsInvalid(f"There is no {place}, so no node has run here.", remedy="Name the node's site file.")
+    pipelines = load_pipelines(settings, known_destinations=None)
+    with closing(open_ledger(settings.ledger_url)) as ledger:
+        return build_housekeeper(settings, pipelines, ledger).list_old(now)
 
 
 def _clean(housekeeper: Housekeeper, now: datetime, observer: ExchangeObserver) -> list[Finding]:

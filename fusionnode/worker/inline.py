@@ -19,11 +19,11 @@ logger = logging.getLogger(__name__)
 class EmbeddedNode:
     """A whole node in this process. ``start`` returns at once; ``stop`` lets running steps end.
 
-    ``observer`` is told what happens at the listener, ``swept`` after every round of the sweep.
+    ``observer`` is told what happens at the listener, ``swept`` after every round of the sweep whether it was whole.
     """
 
     def __init__(
-        self, node: Node, observer: IntakeObserver = UNOBSERVED, swept: Callable[[], None] = lambda: None
+        self, node: Node, observer: IntakeObserver = UNOBSERVED, swept: Callable[[bool], None] = lambda whole: None
     ) -> None:
         self._node = node
         self._swept = swept
@@ -74,13 +74,12 @@ class EmbeddedNode:
 
     def _sweep(self) -> None:
         pause_seconds = self._node.settings.settle.sweep_seconds
-        repeat_sweep(build_sweeper(self._node), pause_seconds, self._stop, self._tell)
+        repeat_sweep(build_sweeper(self._node), pause_seconds, self._stop, self._tell, self._swept)
 
     def _tell(self) -> None:
         # First, so that no trouble with a report keeps the workers waiting.
         self._wake_workers()
         enter_reports(self._node, datetime.now(UTC))
-        self._swept()
 
     def _wake_workers(self) -> None:
         for event in self._wake.values():

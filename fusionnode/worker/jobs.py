@@ -9,11 +9,13 @@ from fusionnode.domain.consignment import Consignment
 from fusionnode.domain.job import JobEvent
 from fusionnode.domain.series import SeriesKey
 from fusionnode.domain.terms import SeriesState
+from fusionnode.flow.housekeeping import end_deletions
 from fusionnode.index.header import read_header
 from fusionnode.index.rebuild import rebuild_index
 from fusionnode.index.store import SqlLedger, migrate, open_ledger
 from fusionnode.settings import Settings
 from fusionnode.wiring import open_spool
+from fusionnode.workbench.trash import TrashFolder
 from fusionnode.worker.commanded import commanded
 
 
@@ -137,9 +139,27 @@ def migrate_ledger(settings: Settings) -> None:
 
 
 def reindex_spool(settings: Settings) -> int:
-    """Enter every instance of the spool that the ledger does not know; return how many it was shown."""
+    """Enter every instance of the spool that the ledger does not know; return how many it was shown.
+
+    A deletion that was broken off is ended first: half of what was given up must not come back as a series.
+    """
     migrate_ledger(settings)
-    ledger = open_ledger(settings.ledger_url)
+    with closing(open_ledger(settings.ledger_url)) as ledger:
+        end_deletions(ledger, TrashFolder(settings.spool))
+        return _enter_instances(ledger, settings)
+
+
+def reindex_restored(settings: Settings) -> None:
+    """Enter every instance of a spool that was put back from a backup, then end the deletions the ledger speaks of.
+
+    In this order, for what lies here although it was given up may have come again after the ledger was copied. And to
+    the end, for whatever a human brings in later is wanted.
+    """
+    with closing(open_ledger(settings.ledger_url)) as ledger:
+        _enter_instances(ledger, settings)
+        end_deletions(ledger, TrashFolder(settings.spool))
+
+
+def _enter_instances(ledger: SqlLedger, settings: Settings) -> int:
     counts = rebuild_index(ledger, open_spool(settings).list_instances(), read_header, datetime.now(UTC))
-    ledger.close()
     return sum(counts.values())

@@ -1,5 +1,6 @@
 """What monitoring may ask of a process: its metrics, whether it is alive, and whether it can take images."""
 
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -9,17 +10,20 @@ from typing import Self
 
 import redis
 
-from fusionnode.errors import FusionNodeError
+from fusionnode.certificates import find_end
+from fusionnode.errors import FusionNodeError, SettingsInvalid
 from fusionnode.flow.overview import Overview
 from fusionnode.intake.spool import Spool
 from fusionnode.settings import Settings
 from fusionnode.traces.endpoint import Check, Checks, Endpoint
 from fusionnode.traces.ledger import LedgerCollector
+from fusionnode.traces.meters import Meters
 from fusionnode.traces.spool import SpoolCollector
 from fusionnode.traces.watcher import Watcher
 from fusionnode.wiring import open_spool
 
 _BROKER_SECONDS = 3.0
+_ROUND_SECONDS = 900.0
 
 
 class Monitor:
@@ -27,7 +31,7 @@ class Monitor:
 
     Args:
         port: to serve on; None for not at all.
-        alive: what must run in this process.
+        alive: what must run in this process besides what looks after the audit trail.
         ready: what it needs besides spool and audit trail, which are always looked at.
         overview: of the ledger, where this process tells of it.
     """
@@ -48,11 +52,21 @@ class Monitor:
         spool = open_spool(settings)
         self._spool_meter = SpoolCollector(spool.root)
         watcher.meters.add(self._spool_meter)
+        watcher.meters.watch_each(
+            "fusionnode_certificate_end_timestamp_seconds",
+            "When a file of certificates is of no use any more (Unix time); 0 where that cannot be read.",
+            "file",
+            lambda: read_certificate_ends(settings),
+        )
         if overview is not None:
             watcher.meters.add(LedgerCollector(overview, watcher.meters, lambda: datetime.now(UTC)))
         common = {"spool": lambda: check_spool(spool), "audit": lambda: check_audit(watcher)}
         self.endpoint = Endpoint(
-            settings.http.host, port, watcher.meters.expose, Checks(alive), Checks({**common, **ready})
+            settings.http.host,
+            port,
+            watcher.meters.expose,
+            Checks({"audit": check_true(lambda: watcher.is_minding, "looked after"), **alive}),
+            Checks({**common, **ready}),
         )
 
     def __enter__(self) -> Self:
@@ -73,6 +87,57 @@ class Monitor:
     ) -> None:
         """Serve no more."""
         self._undo.close()
+
+
+class Rounds:
+    """Knows how long ago the last round of the sweep ended.
+
+    One that was put off, as without a database, has ended too: starting the process again would bring nothing back.
+
+    Args:
+        meters: are told of each round that was whole.
+        seconds: without the end of a round after which the sweep counts as hanging.
+        clock: seconds that only grow.
+    """
+
+    def __init__(
+        self, meters: Meters, seconds: float = _ROUND_SECONDS, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._meters, self._seconds, self._clock = meters, seconds, clock
+        self._ended_at = clock()
+
+    def note(self, whole: bool) -> None:
+        """A round has ended."""
+        self._ended_at = self._clock()
+        if whole:
+            self._meters.last_sweep.set(time.time())
+
+    def check(self) -> str:
+        """Say how long ago the last one ended, or this process began.
+
+        Raises:
+            FusionNodeError: it is so long that the sweep must hang.
+        """
+        age = self._clock() - self._ended_at
+        if age > self._seconds:
+            raise FusionNodeError(
+                f"No round of the sweep has ended for {age:.0f} s.", remedy="See the log, and start the process again."
+            )
+        return f"a round ended {age:.0f} s ago"
+
+
+def read_certificate_ends(settings: Settings) -> dict[str, float]:
+    """Return for each file of certificates, as it is at this moment, when it is of no use any more.
+
+    That is in seconds since 1970 (UTC), and 0 where it cannot be read.
+    """
+    ends = {}
+    for path, is_authority in settings.list_certificate_files().items():
+        try:
+            ends[str(path)] = find_end(path, is_authority=is_authority).timestamp()
+        except SettingsInvalid:
+            ends[str(path)] = 0.0
+    return ends
 
 
 def check_spool(spool: Spool) -> str:

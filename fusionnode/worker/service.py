@@ -2,14 +2,12 @@
 
 import logging
 import threading
-import time
-from collections.abc import Callable
 
 from fusionnode.domain.terms import Step
 from fusionnode.settings import Settings
-from fusionnode.traces.watcher import Watcher
 from fusionnode.wiring import build_listener, build_watcher, open_node
-from fusionnode.worker.monitor import Monitor, check_broker, check_database, check_threads, check_true
+from fusionnode.worker.housekeeping import repeat_housekeeping
+from fusionnode.worker.monitor import Monitor, Rounds, check_broker, check_database, check_threads, check_true
 
 logger = logging.getLogger(__name__)
 
@@ -24,9 +22,10 @@ def run_serve(settings: Settings, stop: threading.Event) -> None:
 
     with build_watcher(settings, "serve") as watcher:
         opened = open_node(settings, observer=watcher)
-        node = EmbeddedNode(opened, watcher, _mark_sweep(watcher))
+        rounds = Rounds(watcher.meters)
+        node = EmbeddedNode(opened, watcher, rounds.note)
         listening = check_true(lambda: node.is_listening, "listening")
-        alive = {"listener": listening, "threads": check_threads(node.list_dead)}
+        alive = {"listener": listening, "threads": check_threads(node.list_dead), "sweep": rounds.check}
         ready = {"listener": listening, "database": lambda: check_database(opened.ledger)}
         node.start()
         try:
@@ -67,11 +66,18 @@ def run_sweeping(settings: Settings, stop: threading.Event) -> None:
 
     with build_watcher(settings, "sweep") as watcher:
         node = open_node(settings, observer=watcher)
-        # The sweep is the main thread: where that ends, nobody answers.
-        alive = {"sweep": lambda: "runs"}
+        rounds = Rounds(watcher.meters)
+        housekeeping = threading.Thread(target=repeat_housekeeping, args=(node, stop), name="housekeeping")
+        # The sweep itself is the main thread: where that ends, nobody answers.
+        alive = {"sweep": rounds.check, "housekeeping": check_true(housekeeping.is_alive, "running")}
         ready = {"database": lambda: check_database(node.ledger), "broker": lambda: check_broker(settings)}
-        with Monitor(settings, watcher, settings.http.sweep_port, alive, ready, node.ledger):
-            run_sweep(node, stop, _mark_sweep(watcher))
+        housekeeping.start()
+        try:
+            with Monitor(settings, watcher, settings.http.sweep_port, alive, ready, node.ledger):
+                run_sweep(node, stop, rounds.note)
+        finally:
+            stop.set()
+            housekeeping.join()
 
 
 def run_working(settings: Settings, step: Step) -> None:
@@ -85,7 +91,3 @@ def run_working(settings: Settings, step: Step) -> None:
 
     with build_watcher(settings, f"work.{step.value}") as watcher:
         run_worker(open_node(settings, observer=watcher), step)
-
-
-def _mark_sweep(watcher: Watcher) -> Callable[[], None]:
-    return lambda: watcher.meters.last_sweep.set(time.time())

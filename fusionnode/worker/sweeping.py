@@ -15,16 +15,28 @@ from fusionnode.worker.policy import retry_delay_seconds
 logger = logging.getLogger(__name__)
 
 
-def repeat_sweep(sweeper: Sweeper, pause_seconds: float, stop: threading.Event, tell: Callable[[], None]) -> None:
-    """Sweep, then ``tell`` the workers, until ``stop`` is set; trouble is logged and the next round tries again."""
+def repeat_sweep(
+    sweeper: Sweeper,
+    pause_seconds: float,
+    stop: threading.Event,
+    tell: Callable[[], None],
+    swept: Callable[[bool], None],
+) -> None:
+    """Sweep, then ``tell`` the workers, until ``stop`` is set; trouble is logged and the next round tries again.
+
+    ``swept`` is called after every round, with whether there was no trouble in it.
+    """
     while not stop.is_set():
+        whole = False
         try:
             sweeper.sweep(datetime.now(UTC), time.monotonic())
             tell()
+            whole = True
         except Unavailable as unavailable:
             logger.warning("sweep put off: %s", unavailable)
         except Exception as error:
             logger.error("defect in the sweep; the next round tries again: %s", format_frames(error))
+        swept(whole)
         stop.wait(pause_seconds)
 
 

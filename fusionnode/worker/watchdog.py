@@ -17,10 +17,16 @@ def end_process() -> None:
 
 
 class Watchdog:
-    """Calls ``give_up`` once, in a thread of its own, when the context is still open after ``seconds``."""
+    """Calls ``give_up`` once, in a thread of its own, when the context is still open after ``seconds``.
+
+    What ended is never given up: the end of the context waits for a ``give_up`` that has begun, and none begins later.
+    """
 
     def __init__(self, seconds: float, give_up: Callable[[], None]) -> None:
-        self._timer = threading.Timer(seconds, copy_context().run, args=(give_up,))
+        self._give_up = give_up
+        self._turn = threading.Lock()
+        self._open = True
+        self._timer = threading.Timer(seconds, copy_context().run, args=(self._strike,))
         self._timer.daemon = True
 
     def __enter__(self) -> Self:
@@ -32,4 +38,12 @@ class Watchdog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Stop waiting."""
+        # That alone leaves a moment in which the timer has looked and goes on.
         self._timer.cancel()
+        with self._turn:
+            self._open = False
+
+    def _strike(self) -> None:
+        with self._turn:
+            if self._open:
+                self._give_up()

@@ -40,6 +40,25 @@ SERIES = st.builds(
 )
 
 
+@given(SERIES, AGES, st.integers(0, 4000))
+def test_no_date_before_the_clock_went_evenly_makes_anything_older(
+    series: SeriesStanding, since: datetime, days: int
+) -> None:
+    limits = replace(LIMITS, since=since)
+    if judge_series(series, limits, since + timedelta(days=days)).discard:
+        assert timedelta(days=days) >= max(limits.shortest, limits.window)
+
+
+def test_what_an_unbelievable_date_comes_to_is_told() -> None:
+    old = make_series(20_000)
+    assert judge_series(old, LIMITS, NOW).discard
+    told = judge_series(old, replace(LIMITS, since=NOW - timedelta(days=3)), NOW)
+    assert told.why == "a partner for it may still come"
+    told = judge_series(old, replace(LIMITS, since=NOW - timedelta(days=9)), NOW)
+    assert not told.discard
+    assert told.why == "it was never paired, and 9 of 180 days have passed since the clock goes evenly"
+
+
 def make_job(state: JobState, days: int, unsent: int = 0) -> JobStanding:
     return JobStanding("a", state, None, NOW - timedelta(days=days), unsent=unsent)
 

@@ -4,6 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from fusionnode.domain.retention import JobStanding, Judgement, RetentionLimits, SeriesStanding
 from fusionnode.domain.terms import SeriesState
 from fusionnode.flow.housekeeping import ClockWatch, Housekeeper
@@ -15,14 +19,25 @@ LIMITS = RetentionLimits(DAY, DAY, DAY)
 
 @dataclass
 class Shelf:
-    """Holdings of one old series that somebody else begins to need at the last moment, and trash that remembers."""
+    """Holdings of one old series that somebody else begins to need at the last moment, and trash that remembers.
+
+    It is the memory of the clock as well.
+    """
 
     needed: bool = False
+    received: datetime | None = None
+    known: tuple[datetime, datetime] | None = (datetime(2020, 1, 1, tzinfo=UTC), NOW)
     given_up: list[str] = field(default_factory=list)
     thrown: list[str] = field(default_factory=list)
 
     def list_old_series(self, before: datetime) -> list[SeriesStanding]:
-        return [SeriesStanding("1.2", 1, SeriesState.COMPLETE, False, before - DAY)]
+        return [SeriesStanding("1.2", 1, SeriesState.COMPLETE, False, self.received or before - DAY)]
+
+    def recall(self) -> tuple[datetime, datetime] | None:
+        return self.known
+
+    def keep(self, since: datetime, seen: datetime) -> None:
+        self.known = (since, seen)
 
     def list_old_results(self, before: datetime) -> list[JobStanding]:
         return []
@@ -40,8 +55,8 @@ class Shelf:
         remove(paths)
         return len(paths)
 
-    def count_backlog(self) -> tuple[int, int]:
-        return 0, 0
+    def count_waiting(self) -> int:
+        return 0
 
     def throw(self, places: Sequence[str]) -> None:
         self.thrown += places
@@ -58,7 +73,7 @@ class Shelf:
 
 def test_what_is_old_goes_and_is_told_with_the_reason() -> None:
     shelf = Shelf(given_up=["instances/left/by/a/crash"] * 700)
-    gone = Housekeeper(shelf, shelf, LIMITS).clean(NOW)
+    gone = Housekeeper(shelf, shelf, shelf, LIMITS).clean(NOW)
     assert [(one.kind, one.name) for one in gone] == [("series", "1.2"), ("unusable", "quarantine/x.dcm")]
     assert shelf.thrown.count("instances/left/by/a/crash") == 700
     assert shelf.thrown[-3:] == ["quarantine/x.dcm", "outbox/.job.1.staging", "1.2"]
@@ -66,19 +81,74 @@ def test_what_is_old_goes_and_is_told_with_the_reason() -> None:
 
 def test_looking_changes_nothing() -> None:
     shelf = Shelf()
-    assert [one.judgement.discard for one in Housekeeper(shelf, shelf, LIMITS).list_old(NOW)] == [True, True]
+    assert [one.judgement.discard for one in Housekeeper(shelf, shelf, shelf, LIMITS).list_old(NOW)] == [True, True]
     assert not shelf.thrown
 
 
 def test_what_is_needed_when_it_comes_to_it_stays() -> None:
     shelf = Shelf(needed=True)
-    assert [one.kind for one in Housekeeper(shelf, shelf, LIMITS).clean(NOW)] == ["unusable"]
+    assert [one.kind for one in Housekeeper(shelf, shelf, shelf, LIMITS).clean(NOW)] == ["unusable"]
 
 
 def test_without_limits_only_leftovers_go() -> None:
     shelf = Shelf(given_up=["begun"])
-    assert Housekeeper(shelf, shelf, None).clean(NOW) == []
+    housekeeper = Housekeeper(shelf, shelf, shelf, None)
+    assert housekeeper.clean(NOW) == []
+    housekeeper.watch_clock(NOW + 400 * DAY)
+    assert shelf.known == Shelf().known
     assert shelf.thrown == ["begun", "outbox/.job.1.staging"]
+
+
+def _find_end(shelf: Shelf, limit: timedelta, begin: datetime) -> timedelta:
+    """Return after how much time on the clock the series goes, where somebody looks every day."""
+    housekeeper = Housekeeper(shelf, shelf, shelf, RetentionLimits(limit, limit, limit))
+    age = timedelta()
+    while not _list_going(housekeeper, begin + age) & {"series"}:
+        housekeeper.watch_clock(begin + age)
+        age += DAY
+    return age
+
+
+def _list_going(housekeeper: Housekeeper, now: datetime) -> set[str]:
+    return {one.kind for one in housekeeper.list_old(now) if one.judgement.discard}
+
+
+@pytest.mark.parametrize("days", [1, 8, 30])
+@given(wrong=st.integers(-20_000, 0).map(lambda days: days * DAY))
+def test_received_by_a_clock_that_was_slow_by_anything_it_stays_three_quarters_of_its_time(
+    days: int, wrong: timedelta
+) -> None:
+    limit = days * DAY
+    shelf = Shelf(received=NOW + wrong, known=(NOW + wrong, NOW + wrong))
+    assert limit >= _find_end(shelf, limit, NOW) >= min(limit * 3 / 4, max(limit - DAY, timedelta()))
+
+
+@given(wrong=st.integers(8, 20_000).map(lambda days: days * DAY))
+def test_a_clock_that_starts_years_ahead_and_is_put_right_deletes_nothing_before_its_time(wrong: timedelta) -> None:
+    shelf = Shelf(received=NOW, known=(NOW - 300 * DAY, NOW))
+    housekeeper = Housekeeper(shelf, shelf, shelf, RetentionLimits(30 * DAY, 30 * DAY, 30 * DAY))
+    for hour in range(3):
+        now = NOW + wrong + timedelta(hours=hour)
+        assert not _list_going(housekeeper, now)
+        housekeeper.watch_clock(now)
+    assert _find_end(shelf, 30 * DAY, NOW) == 30 * DAY
+
+
+def test_the_age_of_a_file_is_believed_no_more_than_that_of_a_series() -> None:
+    shelf = Shelf(received=NOW, known=(NOW, NOW))
+    housekeeper = Housekeeper(shelf, shelf, shelf, RetentionLimits(30 * DAY, 30 * DAY, 3 * DAY))
+    for days in range(3):
+        assert _list_going(housekeeper, NOW + days * DAY) == set()
+        housekeeper.watch_clock(NOW + days * DAY)
+    assert _list_going(housekeeper, NOW + 3 * DAY) == {"unusable"}
+
+
+def test_a_clock_that_goes_evenly_is_believed_also_over_a_night_or_a_week_without_a_node() -> None:
+    received = NOW - 25 * DAY
+    assert _find_end(Shelf(received=received), 30 * DAY, NOW) == 5 * DAY
+    assert _find_end(Shelf(received=received, known=(NOW - 90 * DAY, NOW - 7 * DAY)), 30 * DAY, NOW) == 5 * DAY
+    assert _find_end(Shelf(received=received, known=(NOW - 90 * DAY, NOW - 8 * DAY)), 30 * DAY, NOW) == 30 * DAY
+    assert _find_end(Shelf(received=received, known=None), 30 * DAY, NOW) == 30 * DAY
 
 
 def test_a_clock_that_jumps_is_not_believed_for_a_day() -> None:

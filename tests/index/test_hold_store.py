@@ -53,6 +53,18 @@ def test_a_series_that_is_held_is_left_out_of_pairing_with_its_jobs_and_kept(led
     assert related.state is SeriesState.REOPENED, "so that the sweep pairs it again"
 
 
+def test_an_old_series_that_is_released_counts_as_received_now(ledger: SqlLedger) -> None:
+    key = enter_series(ledger, "a-mr", NOW - timedelta(days=400))
+    ledger.hold_series(key.series_instance_uid, NOW)
+    assert ledger.list_keys((SeriesState.COMPLETE,), NOW) == [], "what is set aside is not younger for it"
+    ledger.release_series(key.series_instance_uid, LATER)
+    # As the sweep does in its next round.
+    ledger.set_series_state(key, SeriesState.COMPLETE, "")
+    assert ledger.list_keys((SeriesState.COMPLETE,), LATER) == [key]
+    month = RetentionLimits(*[timedelta(days=30)] * 3)
+    assert not ledger.discard_series(key.series_instance_uid, month, LATER + timedelta(days=29)).discard
+
+
 def test_what_is_not_there_cannot_be_held(ledger: SqlLedger) -> None:
     with pytest.raises(JobUnknown):
         ledger.hold_job("nobody", NOW)

@@ -11,6 +11,7 @@ from fusionnode.intake.access import AllowedPeer, AllowList, parse_network
 from fusionnode.intake.door import Door, Entrance, describe_peer
 from fusionnode.intake.limits import ListenerLimits
 
+HERE = "10.1.1.1"
 LIST = AllowList((AllowedPeer("MR1", (parse_network("10.0.0.0/8"),)),), "NODE")
 
 
@@ -27,9 +28,7 @@ def witness() -> _Witness:
     return _Witness()
 
 
-def _ask(
-    calling: str = "MR1", called: str = "NODE", address: str = "10.1.1.1", context: str = "3.1.1.1"
-) -> Association:
+def _ask(calling: str = "MR1", called: str = "NODE", address: str = HERE, context: str = "3.1.1.1") -> Association:
     assoc = Association(AE(), "acceptor")
     request = A_ASSOCIATE()
     request.calling_ae_title, request.called_ae_title = calling, called
@@ -53,9 +52,9 @@ def test_an_address_outside_the_list_is_turned_away_and_told(
 def test_nobody_is_let_in_while_the_spool_is_congested_and_then_everybody_again() -> None:
     congested = True
     door = Door(is_congested=lambda: congested)
-    assert door.judge(_ask(), 1) == access.CONGESTED
+    assert door.judge(_ask(), [HERE]) == access.CONGESTED
     congested = False
-    assert door.judge(_ask(), 1) is None
+    assert door.judge(_ask(), [HERE]) is None
 
 
 def test_half_open_connections_are_bounded_for_each_address_and_in_all(witness: _Witness) -> None:
@@ -79,13 +78,19 @@ def test_half_open_connections_are_bounded_for_each_address_and_in_all(witness: 
 def test_a_request_is_judged_by_what_it_says_and_where_it_comes_from(
     asked: dict[str, str], expected: access.Rejection | None
 ) -> None:
-    assert Door(Entrance(LIST)).judge(_ask(**asked), 1) == expected
+    assert Door(Entrance(LIST)).judge(_ask(**asked), []) == expected
 
 
 def test_beyond_the_limit_a_request_is_rejected_for_the_moment() -> None:
     door = Door(Entrance(limits=ListenerLimits(max_associations=2)))
-    assert door.judge(_ask(), 2) is None
-    assert door.judge(_ask(), 3) == access.TOO_MANY
+    assert door.judge(_ask(), [HERE, "10.0.0.2"]) is None
+    assert door.judge(_ask(), [HERE, "10.0.0.2", "10.0.0.3"]) == access.TOO_MANY
+
+
+def test_one_address_takes_no_more_associations_than_are_its_share() -> None:
+    door = Door(Entrance(limits=ListenerLimits(max_associations=9, max_associations_per_address=2)))
+    assert door.judge(_ask(), [HERE, HERE, "10.0.0.2", "10.0.0.2", "10.0.0.2"]) is None
+    assert door.judge(_ask(), [HERE] * 3) == access.TOO_MANY
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 import logging
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 from pydicom import Dataset, uid
@@ -7,8 +8,9 @@ from pynetdicom import evt
 from pynetdicom.dsutils import encode
 
 from fusionnode.errors import SpoolFull
+from fusionnode.flow.observing import RemotePeer, StoreAnswer, Unobserved
 from fusionnode.intake import spool as spool_module
-from fusionnode.intake.spool import Spool
+from fusionnode.intake.spool import AssociationEvidence, Spool
 from fusionnode.intake.statuses import Status
 from tests.support.datasets import make_mr_series
 from tests.support.dry_association import deliver, list_fragments, open_association
@@ -88,6 +90,31 @@ def test_a_full_disk_at_the_last_moment_is_out_of_resources(
     assert list_files(spool) == []
 
 
+def test_a_disk_that_is_full_when_the_evidence_is_written_is_out_of_resources(
+    spool: Spool, ds: Dataset, tmp_path: Path
+) -> None:
+    (tmp_path / "evidence").symlink_to("/dev/full")
+    with open_association(spool) as assoc:
+        assoc.dimse.evidence = AssociationEvidence(tmp_path / "evidence")
+        status = deliver(assoc, list_fragments(encode_explicit(ds), ds.SOPInstanceUID, uid.MRImageStorage))
+    assert status == Status.OUT_OF_RESOURCES
+    assert len(list(spool.list_arrivals())) == 1, "it is durable; sent again it is kept once"
+
+
+def test_a_disk_that_is_full_when_the_last_bytes_are_flushed_is_out_of_resources(
+    spool: Spool, ds: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Path.open
+
+    def open_full(path: Path, mode: str = "r", **options: int) -> IO[Any]:
+        # What fits into the buffer is taken; the device says that it is full when the buffer is emptied.
+        return opened(Path("/dev/full") if path.suffix == ".part" else path, mode.replace("x+", "r+"), **options)
+
+    monkeypatch.setattr(Path, "open", open_full)
+    assert send(spool, encode_explicit(ds), ds.SOPInstanceUID) == Status.OUT_OF_RESOURCES
+    assert list_files(spool) == []
+
+
 @pytest.mark.parametrize("failing", ["_sync_data", "sync_folder"])
 def test_success_is_never_answered_when_a_sync_fails(
     spool: Spool, ds: Dataset, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, failing: str
@@ -139,3 +166,44 @@ def test_however_an_association_ends_its_evidence_goes(spool: Spool, ds: Dataset
         assert len(spool.list_places_in_flight()) == 1
         evt.trigger(assoc, event, {"address": ("127.0.0.1", 104)})
         assert list(spool.associations.iterdir()) == []
+
+
+class Diary(Unobserved):
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def association_opened(self, association: str, peer: RemotePeer) -> None:
+        self.told.append(f"opened by {peer.ae_title}")
+
+    def instance_answered(self, association: str, answer: StoreAnswer) -> None:
+        self.told.append(f"answered {answer.status:04X}")
+
+    def association_ended(self, association: str, how: str) -> None:
+        self.told.append(how)
+
+
+def test_a_peer_that_is_quicker_than_the_thread_that_lets_it_in_is_named_with_what_it_brings(
+    spool: Spool, ds: Dataset
+) -> None:
+    diary = Diary()
+    with open_association(spool, observer=diary) as assoc:
+        deliver(assoc, list_fragments(encode_explicit(ds), ds.SOPInstanceUID))
+        evt.trigger(assoc, evt.EVT_ESTABLISHED, {})
+    assert diary.told == ["opened by SCANNER", "answered 0000"]
+
+
+def test_an_association_that_is_aborted_here_ends_after_the_instance_that_is_being_stored(
+    spool: Spool, ds: Dataset
+) -> None:
+    diary = Diary()
+    with open_association(spool, observer=diary) as assoc:
+        evt.trigger(assoc, evt.EVT_ESTABLISHED, {})
+        *most, last = list_fragments(encode_explicit(ds), ds.SOPInstanceUID)
+        deliver(assoc, most)
+        evt.trigger(assoc, evt.EVT_ABORTED, {})
+        deliver(assoc, [last])
+        for _ in range(2):
+            evt.trigger(assoc, evt.EVT_CONN_CLOSE, {"address": ("127.0.0.1", 104)})
+    assert diary.told[0] == "opened by SCANNER"
+    assert diary.told[-1] == "aborted"
+    assert diary.told.count("aborted") == 1

@@ -21,10 +21,11 @@ def test_an_unlimited_or_absurd_pdu_is_a_misconfiguration(pdu: int) -> None:
         ListenerLimits(max_pdu_bytes=pdu).check()
 
 
-@pytest.mark.parametrize("name", ["max_associations", "max_half_open", "max_half_open_per_address"])
-def test_a_listener_that_accepts_nobody_is_a_misconfiguration(name: str) -> None:
+@pytest.mark.parametrize("whose", ["", "_per_address"])
+@pytest.mark.parametrize("name", ["max_associations", "max_half_open"])
+def test_a_listener_that_accepts_nobody_is_a_misconfiguration(name: str, whose: str) -> None:
     with pytest.raises(SettingsInvalid, match="out of range"):
-        ListenerLimits(**{name: 0}).check()
+        ListenerLimits(**{name + whose: 0}).check()
 
 
 def test_an_open_association_is_aborted_before_its_evidence_is_stale() -> None:

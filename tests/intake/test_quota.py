@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fusionnode.errors import SpoolFull
+from fusionnode.errors import SpoolFull, SpoolUnreadable
 from fusionnode.intake.quota import Gauge, Load, Quota, measure_bytes, write_load
 from fusionnode.intake.spool import Spool
 
 COUNTS = st.integers(0, 50)
 
 
-@given(load=st.builds(Load, COUNTS, COUNTS, COUNTS), quota=st.builds(Quota, COUNTS, COUNTS, COUNTS))
+@given(load=st.builds(Load, COUNTS, COUNTS), quota=st.builds(Quota, COUNTS, COUNTS))
 def test_it_refuses_exactly_where_a_bound_is_reached(
     load: Load, quota: Quota, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -34,16 +34,16 @@ def test_what_was_accepted_counts_until_the_spool_is_measured_again(tmp_path: Pa
     gauge = Gauge(tmp_path, Quota(spool_bytes=100))
     gauge.note_accepted(60)
     gauge.check()
-    write_load(tmp_path, Load(50, 0, 0, "first"))
+    write_load(tmp_path, Load(50, 0, "first"))
     gauge.check()
     gauge.note_accepted(50)
     with pytest.raises(SpoolFull, match="quota is 100"):
         gauge.check()
-    write_load(tmp_path, Load(50, 1, 0, "first"))
+    write_load(tmp_path, Load(50, 1, "first"))
     os.utime(tmp_path / "load.json", (1, 1))
     with pytest.raises(SpoolFull):
         gauge.check()
-    write_load(tmp_path, Load(99, 1, 0, "second"))
+    write_load(tmp_path, Load(99, 1, "second"))
     gauge.check()
 
 
@@ -51,6 +51,13 @@ def test_what_was_accepted_counts_until_the_spool_is_measured_again(tmp_path: Pa
 def test_a_load_that_cannot_be_read_is_passed_over(tmp_path: Path, text: str) -> None:
     (tmp_path / "load.json").write_text(text)
     Gauge(tmp_path, Quota(spool_bytes=1)).check()
+
+
+def test_a_load_that_cannot_be_written_is_named_and_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "load.json").mkdir()
+    with pytest.raises(SpoolUnreadable, match="cannot be noted"):
+        write_load(tmp_path, Load(1))
+    assert [path.name for path in tmp_path.iterdir()] == ["load.json"]
 
 
 def test_the_bytes_of_all_files_are_measured(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ import hashlib
 import os
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,11 @@ def drop(spool: Spool, content: bytes = b"content", uid: str = UID, name: str = 
     temp = spool.incoming / name
     temp.write_bytes(content)
     return spool.accept(temp, uid, hashlib.sha256(content).hexdigest())
+
+
+def list_names(handle: int) -> Iterator[str]:
+    with os.scandir(handle) as entries:
+        yield from (entry.name for entry in entries)
 
 
 def list_files(spool: Spool) -> list[Path]:
@@ -86,6 +92,20 @@ def test_file_then_folder_are_synced_before_accept_returns(spool: Spool, monkeyp
         monkeypatch.setattr(os, name, lambda fd, real=real, name=name: (order.append(name), real(fd))[1])
     drop(spool)
     assert order == ["fdatasync", "fsync"]
+
+
+def test_a_new_spool_and_its_folders_survive_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known: dict[int, set[str]] = {}
+    monkeypatch.setattr(os, "fsync", lambda fd: known.update({os.fstat(fd).st_ino: set(list_names(fd))}))
+    spool = Spool(tmp_path / "above" / "spool", reserve_bytes=0)
+    spool.prepare()
+    folders = {"incoming", "arrivals", "instances", "quarantine", "associations"}
+    assert known[spool.root.stat().st_ino] == folders
+    assert known[spool.root.parent.stat().st_ino] == {"spool"}
+    assert known[tmp_path.stat().st_ino] == {"above"}
+    known.clear()
+    spool.prepare()
+    assert known[spool.root.stat().st_ino] == folders, "whoever made them may have died before the sync"
 
 
 def test_the_same_bytes_are_kept_once_while_waiting_and_after_indexing(spool: Spool) -> None:

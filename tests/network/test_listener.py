@@ -280,8 +280,9 @@ def test_hundreds_of_port_checks_leave_no_threads_behind(listener: Listener) -> 
     await_true(lambda: not [t for t in threading.enumerate() if "Acceptor" in t.name])
 
 
-def test_the_association_limit_rejects_and_recovers(spool: Spool) -> None:
-    with listening(spool, Entrance(limits=ListenerLimits(max_associations=1))) as listener:
+@pytest.mark.parametrize("limit", ["max_associations", "max_associations_per_address"])
+def test_the_association_limit_rejects_and_recovers(spool: Spool, limit: str) -> None:
+    with listening(spool, Entrance(limits=ListenerLimits(**{limit: 1}))) as listener:
         with associated(listener.port) as first:
             assert first.is_established
             with associated(listener.port) as second:

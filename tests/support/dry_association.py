@@ -10,6 +10,7 @@ from pynetdicom.pdu_primitives import P_DATA
 from pynetdicom.presentation import build_context
 from pynetdicom.transport import AddressInformation
 
+from fusionnode.flow.observing import UNOBSERVED, IntakeObserver
 from fusionnode.intake.handlers import Reception
 from fusionnode.intake.reports import ReportFolder
 from fusionnode.intake.spool import Spool
@@ -19,7 +20,9 @@ FRAGMENT_BYTES = 512
 
 
 @contextmanager
-def open_association(spool: Spool, syntax: UID = ExplicitVRLittleEndian) -> Iterator[Association]:
+def open_association(
+    spool: Spool, syntax: UID = ExplicitVRLittleEndian, observer: IntakeObserver = UNOBSERVED
+) -> Iterator[Association]:
     """An established association for MR images in presentation context 1; no thread runs and no socket is open."""
     assoc = Association(AE(), "acceptor")
     context = build_context(MRImageStorage, syntax)
@@ -30,7 +33,7 @@ def open_association(spool: Spool, syntax: UID = ExplicitVRLittleEndian) -> Iter
     assoc.requestor.maximum_length = 16382
     provider = StreamingProvider(assoc, spool)
     assoc.dimse = provider
-    for event, handler in Reception(spool, ReportFolder(spool.root).keep_report).list_handlers():
+    for event, handler in Reception(spool, ReportFolder(spool.root).keep_report, observer).list_handlers():
         assoc.bind(event, handler)
     assoc.is_established = True
     try:

@@ -73,6 +73,7 @@ _SAID_WHEN = {
 _AGAIN = {False: "not stored: sent again later", True: "not stored: sent `work.max_refusals` times, then given up"}
 _WAITING = {
     (ListenerLimits, "max_associations"): ("associations at a time (`max_associations`)", ""),
+    (ListenerLimits, "max_associations_per_address"): ("... of one address (`max_associations_per_address`)", ""),
     (ListenerLimits, "max_half_open"): ("connections without an association request at a time", ""),
     (ListenerLimits, "max_half_open_per_address"): ("... of one address", ""),
     (ListenerLimits, "max_pdu_bytes"): ("largest PDU asked for", "bytes"),
@@ -229,8 +230,8 @@ def _list_web_requests() -> Rows:
 
 def _list_settings() -> Rows:
     yield "setting", "default"
-    named = ("ae_title", "host", "port", "max_associations", "require_called_ae", "spool_reserve_mb", "time_zone")
-    for key in named:
+    named = ("ae_title", "host", "port", "max_associations", "max_associations_per_address", "require_called_ae")
+    for key in (*named, "spool_reserve_mb", "time_zone"):
         yield f"`{key}`", _spell_value(Settings.model_fields[key].default)
     tables: dict[str, type[BaseModel]] = {
         "`peers.NAME.{}`": PeerSettings,

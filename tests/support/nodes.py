@@ -14,6 +14,7 @@ from fusionnode.domain.terms import Step
 from fusionnode.flow.ports import Delivery
 from fusionnode.settings import DestinationSettings, Settings, SettleSettings, WorkSettings
 from fusionnode.wiring import Node, build_sender, build_sweeper, open_node
+from fusionnode.workbench.clock import ClockFile
 from tests.support.datasets import Identity, Layout, make_mr_series, make_pt_series
 from tests.support.files import write_series
 from tests.support.ledgers import make_job
@@ -86,6 +87,11 @@ def queue_job(node: Node, folder: Path, now: datetime = MOMENT) -> Job:
         if report.queued:
             return report.queued[0]
     raise AssertionError("no job came of the pair")
+
+
+def trust_clock(node: Node, now: datetime) -> None:
+    """Have a node remember that its clock has gone evenly for ages, until ``now``."""
+    ClockFile(node.spool.root).keep(datetime(2000, 1, 1, tzinfo=UTC), now)
 
 
 def publish_objects(

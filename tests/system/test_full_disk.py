@@ -1,21 +1,34 @@
 """A spool on a small disk of its own that fills up: everybody waits, nothing is lost, and it goes on by itself."""
 
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from pydicom import Dataset, dcmread
+from pynetdicom.dsutils import split_dataset
 
 from fusionnode.capture.identity import FusedIdentity
 from fusionnode.domain.job import JobState
 from fusionnode.domain.terms import SeriesState, Step
-from fusionnode.errors import DestinationUnreachable, Unavailable
+from fusionnode.errors import BackupFailed, DestinationUnreachable, LedgerUnavailable, SpoolFull, Unavailable
+from fusionnode.settings import QuotaSettings
 from fusionnode.wiring import Node, build_listener, build_sweeper
+from fusionnode.worker.backup import back_up
+from fusionnode.worker.housekeeping import Housekeeping
 from fusionnode.worker.steps import StepRunner
 from tests.support.datasets import Identity, Layout, make_mr_series
-from tests.support.nodes import MOMENT, Clock, make_pair, make_settings, open_test_node, send_series, storage_pacs
+from tests.support.nodes import (
+    MOMENT,
+    Clock,
+    make_pair,
+    make_settings,
+    open_test_node,
+    put_in_spool,
+    send_series,
+    storage_pacs,
+)
 
 MIB = 1 << 20
 
@@ -55,10 +68,32 @@ def _try(work: object) -> None:
         work()  # type: ignore[operator]
 
 
+def _read_dataset_bytes(path: Path) -> bytes:
+    """Return what follows the file meta information."""
+    _, offset = split_dataset(path)
+    return path.read_bytes()[offset:]
+
+
+@pytest.mark.system
+def test_a_backup_onto_a_disk_that_fills_up_says_so_and_leaves_nothing(tmp_path: Path) -> None:
+    node = open_test_node(tmp_path)
+    put_in_spool(node, make_pair()[0], tmp_path / "sent")
+    before = sorted(node.spool.root.rglob("*"))
+    ledger_bytes = sum(path.stat().st_size for path in node.settings.list_ledger_files())
+    with small_disk(tmp_path / "target", 8) as target:
+        for free, trouble in ((ledger_bytes + 4 * 4096, BackupFailed), (4 * 4096, LedgerUnavailable)):
+            (target / "ballast").write_bytes(b"")
+            (target / "ballast").write_bytes(bytes(shutil.disk_usage(target).free - free))
+            with pytest.raises(trouble, match=r"full|No space"):
+                back_up(node.settings, target / "backup")
+            assert [path.name for path in target.iterdir()] == ["ballast"]
+    assert sorted(node.spool.root.rglob("*")) == before
+
+
 @pytest.mark.system
 def test_a_disk_that_fills_up_makes_everybody_wait_and_nothing_is_lost(tmp_path: Path) -> None:
     with small_disk(tmp_path / "spool", 24), storage_pacs(tmp_path) as pacs:
-        node = open_test_node(tmp_path, pacs, spool_reserve_mb=4)
+        node = open_test_node(tmp_path, pacs, spool_reserve_mb=4, quota=QuotaSettings(waiting_jobs=100))
         listener = build_listener(node.settings)
         listener.start()
         try:
@@ -74,6 +109,7 @@ def _run(node: Node, port: int, tmp_path: Path) -> None:
     clock, sweeper = Clock(), build_sweeper(node)
     runner = StepRunner(node, "worker", clock)
     fixed, moving = make_pair()
+    housekeeping = Housekeeping(node)
     late = make_mr_series(Layout(slices=5, rows=24, columns=20), Identity(series_number=9))
     acknowledged = [*fixed, *moving]
     settings = make_settings(tmp_path)
@@ -87,6 +123,9 @@ def _run(node: Node, port: int, tmp_path: Path) -> None:
     _fill(node, 0)
     for monotonic in range(4):
         _try(lambda monotonic=monotonic: sweeper.sweep(MOMENT, 100.0 * monotonic))
+    with pytest.raises(SpoolFull, match="cannot be noted"):
+        housekeeping.go_round(MOMENT, 0.0)
+    assert not list(node.spool.root.glob(".*")), "something half-written lies about"
     assert _list_visible(node)["quarantine"] == 0
 
     _fill(node, 0)
@@ -105,7 +144,7 @@ def _run(node: Node, port: int, tmp_path: Path) -> None:
     (node.spool.root / "ballast").unlink()
     assert set(send_series(settings, port, late, tmp_path / "again")) == {"0000"}
     sweeper.sweep(MOMENT, 1000.0)
-    _expect_bytes(node, [*acknowledged, *late])
+    _expect_bytes(node, [path for name in ("sent", "again") for path in (tmp_path / name).glob("*.dcm")])
     assert job.id == node.ledger.list_jobs()[0].id
 
 
@@ -134,13 +173,10 @@ def _advance(runner: StepRunner, clock: Clock, step: Step) -> None:
         runner.run_step(step)
 
 
-def _expect_bytes(node: Node, sent: list[Dataset]) -> None:
-    """Every acknowledged instance is in the spool, with the data set it had."""
-    kept = {}
-    for path in (node.spool.root / "instances").rglob("*.dcm"):
-        ds = dcmread(path)
-        kept[ds.SOPInstanceUID] = ds
-    assert {ds.SOPInstanceUID: ds for ds in sent} == kept
+def _expect_bytes(node: Node, sent: list[Path]) -> None:
+    """Every acknowledged instance is in the spool, its data set as it was sent, bit for bit."""
+    kept = sorted(map(_read_dataset_bytes, (node.spool.root / "instances").rglob("*.dcm")))
+    assert kept == sorted(map(_read_dataset_bytes, sent))
     assert not list(node.spool.incoming.iterdir())
     assert not list(node.spool.arrivals.iterdir())
     assert len(node.ledger.list_series(tuple(SeriesState))) == 3

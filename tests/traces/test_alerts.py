@@ -6,14 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from fusionnode.flow.observing import RemotePeer, StoreAnswer
-from fusionnode.index.store import migrate, open_ledger
-from fusionnode.traces.ledger import LedgerCollector
-from fusionnode.traces.people import AuditKey, Naming
-from fusionnode.traces.spool import SpoolCollector
-from fusionnode.traces.trail import AuditTrail
-from fusionnode.traces.watcher import Watcher
-from tests.support.ledgers import NOW
+from fusionnode.flow.observing import StoreAnswer
+from fusionnode.wiring import build_watcher
+from fusionnode.worker.monitor import Monitor
+from tests.support.nodes import make_settings, open_test_node
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGE = (REPOSITORY / "docs" / "reference" / "metrics.md").read_text()
@@ -24,11 +20,9 @@ ALERTS = [rule for group in RULES["groups"] for rule in group["rules"]]
 @pytest.fixture
 def names(tmp_path: Path) -> set[str]:
     """Every metric of a whole node, by the name that a rule would use."""
-    watcher = Watcher("serve", RemotePeer("N"), AuditTrail(tmp_path, "serve", "N"), Naming.NONE, AuditKey(""), {})
-    migrate(f"sqlite:///{tmp_path}/ledger.sqlite")
-    watcher.meters.add(LedgerCollector(open_ledger(f"sqlite:///{tmp_path}/ledger.sqlite"), watcher.meters, lambda: NOW))
-    (tmp_path / "arrivals").mkdir()
-    watcher.meters.add(SpoolCollector(tmp_path))
+    settings = make_settings(tmp_path)
+    watcher = build_watcher(settings, "serve")
+    Monitor(settings, watcher, 0, {}, {}, open_test_node(tmp_path).ledger)
     watcher.instance_answered("a", StoreAnswer("1.2", "1.3", 0, 0.1))
     text = watcher.meters.expose().decode()
     kinds = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE))

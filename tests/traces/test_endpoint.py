@@ -2,6 +2,8 @@
 
 import json
 import socket
+import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -93,26 +95,91 @@ def test_a_check_that_hangs_is_said_to_hang_and_is_not_asked_twice(serve: Callab
     await_value(lambda: ask(endpoint, "/readyz")[0] == 200, seconds=20)
 
 
-def test_silent_clients_do_not_keep_others_waiting(serve: Callable[..., Endpoint]) -> None:
+def count_threads() -> int:
+    return sum("process_request_thread" in thread.name for thread in threading.enumerate())
+
+
+def test_silent_clients_do_not_keep_others_waiting_and_hold_few_threads(
+    serve: Callable[..., Endpoint], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Those that go have to give way: none is given up for its silence.
+    monkeypatch.setattr(endpoint_module._Handler, "timeout", 300)
     endpoint = serve()
     with ExitStack() as stack:
         for _ in range(40):
             client = stack.enter_context(socket.create_connection(("127.0.0.1", endpoint.port), timeout=10))
             client.sendall(b"GET /metrics HT")
         assert ask(endpoint, "/metrics")[0] == 200
-        assert threading.active_count() < 40
+        await_value(lambda: count_threads() <= endpoint_module._CONNECTIONS, seconds=30)
 
 
 def test_a_client_that_drips_is_cut_off_at_last(
     serve: Callable[..., Endpoint], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(endpoint_module, "_CONNECTION_SECONDS", 0.2)
+    # It would be, but for the time it is open: nobody waits for its next byte in vain.
+    monkeypatch.setattr(endpoint_module._Handler, "timeout", 300)
     endpoint = serve()
     with socket.create_connection(("127.0.0.1", endpoint.port), timeout=10) as client:
         client.sendall(b"GET /metrics HTTP/1.1\r\nX: ")
         time.sleep(0.3)
         assert ask(endpoint, "/metrics")[0] == 200
         assert client.recv(1) == b""
+
+
+def test_metrics_that_hang_hold_few_threads_and_are_served_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    go = threading.Event()
+    monkeypatch.setattr(endpoint_module, "_CHECK_SECONDS", 60)
+
+    def expose() -> bytes:
+        go.wait(60)
+        return b"metric 1\n"
+
+    endpoint = Endpoint("127.0.0.1", 0, expose, Checks({}), Checks({}))
+    endpoint.start()
+    with ExitStack() as stack:
+        stack.callback(endpoint.stop)
+        for _ in range(endpoint_module._THREADS + 4):
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", endpoint.port), timeout=30))
+            client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        assert client.recv(1) == b"", "the last one is closed"
+        assert count_threads() == endpoint_module._THREADS
+        go.set()
+        await_value(lambda: not count_threads())
+        assert ask(endpoint, "/metrics") == (200, b"metric 1\n")
+
+
+def test_metrics_that_hang_keep_nobody_from_asking_whether_the_process_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    go, begun = threading.Event(), threading.Event()
+    monkeypatch.setattr(endpoint_module, "_CHECK_SECONDS", 0.2)
+
+    def expose() -> bytes:
+        begun.set()
+        go.wait(60)
+        return b"metric 1\n"
+
+    endpoint = Endpoint("127.0.0.1", 0, expose, Checks({}), Checks({}))
+    endpoint.start()
+    with ExitStack() as stack:
+        stack.callback(endpoint.stop)
+        client = stack.enter_context(socket.create_connection(("127.0.0.1", endpoint.port), timeout=60))
+        client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        assert begun.wait(60)
+        assert ask(endpoint, "/healthz")[0] == 200
+        assert ask(endpoint, "/metrics")[0] == 503
+        go.set()
+        assert client.makefile("rb").read().endswith(b"metric 1\n")
+
+
+def test_a_check_that_hangs_keeps_no_process_from_ending() -> None:
+    code = """
+import threading
+from fusionnode.traces.endpoint import Checks
+well, answers = Checks({"disk": lambda: str(threading.Event().wait())}, seconds=0.1).ask()
+print(answers["disk"]["words"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert "did not answer" in done.stdout
 
 
 @pytest.mark.parametrize("garbage", [b"\x00\xff" * 400, b"GET " + b"a" * 70_000, b"GET /metrics SPAM/9\r\n\r\n", b""])

@@ -23,6 +23,14 @@ def test_a_gauge_is_asked_when_somebody_scrapes() -> None:
     assert [read(meters)["fusionnode_test", ()] for _ in range(2)] == [3.0, 5.0]
 
 
+def test_a_gauge_of_many_is_asked_when_somebody_scrapes() -> None:
+    meters, values = Meters(), {"a": 1.0}
+    meters.watch_each("fusionnode_test", "Words.", "file", lambda: values)
+    assert read(meters)["fusionnode_test", (("file", "a"),)] == 1
+    values.update(a=2.0, b=3.0)
+    assert [read(meters)["fusionnode_test", (("file", name),)] for name in "ab"] == [2, 3]
+
+
 def test_every_metric_has_our_prefix_and_its_words() -> None:
     for family in text_string_to_metric_families(Meters().expose().decode()):
         assert family.name.startswith("fusionnode_")

@@ -5,7 +5,7 @@ import logging
 import os
 import stat
 import threading
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from fusionnode.traces.message import AuditEvent, Code, Participant
 from fusionnode.traces.trail import AuditTrail
 from fusionnode.traces.verify import verify_trail
 from tests.support.nodes import Clock
+from tests.support.running import await_value
 
 KEY = b"key"
 
@@ -74,6 +75,105 @@ def test_many_threads_make_one_whole_chain(trail: AuditTrail, tmp_path: Path) ->
     assert (verdict.sound, verdict.records, trail.written) == (True, 161, 160)
 
 
+class SlowDisk:
+    """Stands before `os.fdatasync`: the first one waits until it is let go; all are counted."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.go, self.reached = threading.Event(), threading.Event()
+        self.synced: list[int] = []
+        self._sync = os.fdatasync
+        monkeypatch.setattr(trail_module.os, "fdatasync", self)
+
+    def __call__(self, handle: int) -> None:
+        self.synced.append(os.fstat(handle).st_ino)
+        self.reached.set()
+        assert self.go.wait(60)
+        self._sync(handle)
+
+
+class CountingClock(Clock):
+    """Counts how often it was read."""
+
+    reads = 0
+
+    def __call__(self) -> datetime:
+        self.reads += 1
+        return super().__call__()
+
+
+def test_records_that_come_while_the_disk_works_are_written_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, clock = SlowDisk(monkeypatch), CountingClock()
+    trail = AuditTrail(tmp_path / "audit", "serve", "NODE", KEY, clock=clock)
+    threads = [threading.Thread(target=trail.record, args=(make_event(),)) for _ in range(21)]
+    threads[0].start()
+    assert disk.reached.wait(60)
+    before = clock.reads
+    for thread in threads[1:]:
+        thread.start()
+    await_value(lambda: clock.reads == before + 20, seconds=60)
+    disk.go.set()
+    for thread in threads:
+        thread.join()
+    assert (trail.written, len(disk.synced)) == (21, 3), "the opening, the first record, and all others"
+    trail.close()
+    assert verify_trail(tmp_path / "audit", KEY).sound
+
+
+def test_what_is_queued_waits_for_no_disk_and_is_written_in_its_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = SlowDisk(monkeypatch)
+    trail = AuditTrail(tmp_path / "audit", "serve", "NODE", KEY)
+    writer = threading.Thread(target=trail.record, args=(make_event("FIRST"),))
+    writer.start()
+    assert disk.reached.wait(60)
+    stranger = threading.Thread(target=trail.queue, args=(make_event("SECOND"),), daemon=True)
+    stranger.start()
+    stranger.join(10)
+    held_up = stranger.is_alive()
+    disk.go.set()
+    assert not held_up, "by a disk"
+    writer.join()
+    trail.record(make_event("THIRD"))
+    trail.close()
+    told = [one["participants"][0]["name"] for one in list_messages(tmp_path / "audit")]
+    assert told == ["FIRST", "SECOND", "THIRD"]
+
+
+def test_after_a_full_disk_very_many_records_take_few_syncs(
+    trail: AuditTrail, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = FullDisk(monkeypatch, 0)
+    for _ in range(1000):
+        trail.queue(make_event())
+    trail.flush()
+    assert "1000 records wait" in trail.trouble
+    disk.room = 1 << 30
+    slow = SlowDisk(monkeypatch)
+    slow.go.set()
+    trail.flush()
+    assert (trail.trouble, trail.written) == ("", 1000)
+    assert len(slow.synced) < 10
+    trail.close()
+    assert verify_trail(tmp_path / "audit", KEY).sound
+
+
+def test_what_another_process_wrote_is_durable_before_it_is_named(
+    trail: AuditTrail, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trail.record(make_event())
+    [first] = (tmp_path / "audit").iterdir()
+    disk = SlowDisk(monkeypatch)
+    disk.go.set()
+    other = AuditTrail(tmp_path / "audit", "sweep", "NODE", KEY)
+    other.record(make_event())
+    assert disk.synced[0] == first.stat().st_ino
+    trail.close()
+    other.close()
+
+
 @pytest.mark.parametrize("room", [0, 1, 200, 700, 1000])
 def test_a_full_disk_keeps_nobody_from_work_and_loses_no_record(
     trail: AuditTrail, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int, caplog: pytest.LogCaptureFixture
@@ -84,7 +184,7 @@ def test_a_full_disk_keeps_nobody_from_work_and_loses_no_record(
     assert "No space" in trail.trouble or "cut off" in trail.trouble
     assert verify_trail(tmp_path / "audit", KEY).sound
     disk.room = 1 << 20
-    trail.retry()
+    trail.flush()
     assert (trail.trouble, trail.written, trail.lost) == ("", 5, 0)
     trail.close()
     assert verify_trail(tmp_path / "audit", KEY).sound
@@ -103,7 +203,7 @@ def test_a_record_that_cannot_be_encoded_is_counted_and_the_next_one_is_written(
     trail.close()
     records = read_records(tmp_path / "audit")
     assert [one.get("event") for one in records] == [None, None, "Something"]
-    assert [one["lost"] for one in records if "lost" in one] == [1]
+    assert [one["lost"] for one in records if "lost" in one] == [trail.lost] == [1]
     assert verify_trail(tmp_path / "audit", KEY).sound
 
 

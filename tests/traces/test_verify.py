@@ -59,12 +59,28 @@ def test_a_changed_record_is_found_with_its_line(folder: Path) -> None:
     assert (broken[0].file, broken[0].line) == (first.name, 3)
 
 
-def test_a_record_that_a_crash_left_half_written_is_a_note(folder: Path) -> None:
-    last = list_files(folder)[-1]
-    last.write_text(last.read_text() + '{"n":4,"at":"2026')
+@pytest.mark.parametrize("torn", ['{"n":4,"at":"2026', '{"n":4,"at":"2026' + "\0" * 5000, "\0" * 5000])
+@pytest.mark.parametrize("place", [0, -1])
+def test_a_record_that_a_crash_left_half_written_is_a_note(folder: Path, torn: str, place: int) -> None:
+    path = list_files(folder)[place]
+    path.write_text(path.read_text() + torn)
     verdict = verify_trail(folder, KEY)
     assert verdict.sound
-    assert ["as after a crash" in one.words for one in verdict.findings] == [True]
+    assert [(one.line, "ends in the middle of a record" in one.words) for one in verdict.findings] == [(5, True)]
+
+
+@pytest.mark.parametrize("zeros", ["\0", "\0" * 5000])
+def test_zeros_are_no_excuse_for_what_stands_behind_them_or_was_there(folder: Path, zeros: str) -> None:
+    first, *_, last = list_files(folder)
+    honest = last.read_text()
+    lines = honest.splitlines(keepends=True)
+    for forged in (zeros + honest, "".join([*lines[:2], zeros, *lines[2:]]), "".join([*lines[:2], zeros, *lines[3:]])):
+        last.write_text(forged)
+        assert not verify_trail(folder, KEY).sound
+    last.write_text(honest)
+    lines = first.read_text().splitlines(keepends=True)
+    first.write_text("".join(lines[:-1]) + zeros)
+    assert not verify_trail(folder, KEY).sound
 
 
 def test_the_wrong_key_finds_everything_broken_and_none_is_refused(folder: Path) -> None:

@@ -13,7 +13,9 @@ from fusionnode.traces import watcher as watcher_module
 from fusionnode.traces.people import AuditKey, Naming, make_pseudonym
 from fusionnode.traces.trail import AuditTrail
 from fusionnode.traces.watcher import Watcher
+from tests.support.running import await_value
 from tests.traces.test_meters import read
+from tests.traces.test_trail import SlowDisk
 
 KEY = AuditKey("secret")
 SCANNER = RemotePeer("SCANNER", "NODE", "10.0.0.1")
@@ -104,6 +106,37 @@ def test_a_scan_of_the_port_is_told_once_and_counted(watcher: Watcher, tmp_path:
     told = [one["why"] for one in list_told(tmp_path) if one["event"].startswith("Security Alert")]
     assert told == ["address not allowed", "address not allowed", "address not allowed; 49 times more"]
     assert read(watcher.meters)["fusionnode_associations_total", (("outcome", "refused"),)] == 51
+
+
+def test_a_flood_of_strangers_does_not_flood_the_trail(watcher: Watcher, tmp_path: Path) -> None:
+    with watcher:
+        for number in range(400):
+            watcher.association_refused(RemotePeer(f"AE{number}", "NODE", f"10.0.{number % 256}.1"), "not allowed")
+    alerts = [one for one in list_told(tmp_path) if one["event"].startswith("Security Alert")]
+    assert len(alerts) == 101
+    assert alerts[-1]["why"] == "not allowed; 300 times more, of peers that are not named"
+    assert read(watcher.meters)["fusionnode_associations_total", (("outcome", "refused"),)] == 400
+
+
+def test_who_is_turned_away_waits_for_no_disk_and_is_told_soon(
+    watcher: Watcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watcher_module, "_MINDING_SECONDS", 600)
+    with watcher:
+        disk = SlowDisk(monkeypatch)
+        writer = threading.Thread(target=watcher.association_opened, args=("a", SCANNER))
+        writer.start()
+        assert disk.reached.wait(60)
+        door = threading.Thread(target=watcher.association_refused, args=(SCANNER, "not allowed"), daemon=True)
+        door.start()
+        door.join(10)
+        held_up = door.is_alive()
+        disk.go.set()
+        assert not held_up, "by a disk"
+        writer.join()
+        await_value(lambda: "Security Alert: Node Authentication" in list_events(tmp_path), seconds=60)
+        assert watcher.is_minding
+    assert not watcher.is_minding
 
 
 def test_what_goes_out_names_us_as_its_source(watcher: Watcher, tmp_path: Path) -> None:

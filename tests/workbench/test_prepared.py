@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+import os
+import stat
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -91,6 +93,19 @@ def test_keep_only_clears_the_rest_and_may_be_asked_before_anything_was_saved(tm
     folder.save_prepared(dataclasses.replace(JOB, id="ffff"), make_prepared_pair())
     assert folder.keep_only({JOB.id}) == 1
     folder.load_prepared(JOB)
+
+
+def test_save_prepared_syncs_the_file_then_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, target = PreparedFolder(tmp_path), tmp_path / "prepared" / f"{JOB.id}.npz"
+    folder.save_prepared(dataclasses.replace(JOB, id="ffff"), make_prepared_pair())
+    synced: list[tuple[bool, bool]] = []
+
+    def note(handle: int) -> None:
+        synced.append((stat.S_ISDIR(os.fstat(handle).st_mode), target.exists()))
+
+    monkeypatch.setattr(os, "fsync", note)
+    folder.save_prepared(JOB, make_prepared_pair())
+    assert synced == [(False, False), (True, True)]
 
 
 def test_save_prepared_on_a_disk_that_is_full_waits_and_leaves_nothing(

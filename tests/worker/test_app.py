@@ -13,7 +13,7 @@ from celery.contrib.testing.worker import start_worker
 from fusionnode.domain.job import JobState
 from fusionnode.domain.terms import Step
 from fusionnode.errors import SettingsInvalid
-from fusionnode.worker.app import Announcer, Dispatcher, build_app, name_queue, register_step
+from fusionnode.worker.app import Announcer, Dispatcher, build_app, list_served, register_step
 from tests.support.nodes import MOMENT, make_settings, open_test_node, queue_job
 from tests.support.running import await_port, await_value, free_port
 from tests.support.tools import require_tool
@@ -77,11 +77,11 @@ def test_a_broker_that_hangs_is_waited_for_once_a_round(tmp_path: Path, monkeypa
         queue_job(node, tmp_path)
         monkeypatch.setattr(node.ledger, "list_claimable", lambda *_: ["a", "b", "c"])
         dispatcher = Dispatcher(build_app(node.settings), patience_seconds=0.3)
-        asked: list[str] = []
+        asked: list[Step] = []
         count = dispatcher.count_backlog
-        monkeypatch.setattr(dispatcher, "count_backlog", lambda queue: asked.append(queue) or count(queue))
+        monkeypatch.setattr(dispatcher, "count_backlog", lambda step: asked.append(step) or count(step))
         assert Announcer(node.ledger, dispatcher).announce(MOMENT, 0.0) == 0
-        assert asked == [name_queue(Step.PREPARE)]
+        assert asked == [Step.PREPARE]
 
 
 @pytest.mark.system
@@ -91,7 +91,7 @@ def test_the_queue_does_not_grow_while_no_worker_runs(tmp_path: Path, redis_url:
     dispatcher = Dispatcher(build_app(node.settings))
     announcer = Announcer(node.ledger, dispatcher, repeat_seconds=30)
     assert sum(announcer.announce(MOMENT, 31.0 * minute) for minute in range(200)) == 1
-    assert dispatcher.count_backlog(name_queue(Step.PREPARE)) == 1
+    assert dispatcher.count_backlog(Step.PREPARE) == 1
 
 
 @pytest.mark.system
@@ -104,6 +104,8 @@ def test_what_is_to_be_sent_keeps_no_commitment_from_being_announced(
     dispatcher = Dispatcher(build_app(node.settings))
     announcer = Announcer(node.ledger, dispatcher)
     assert announcer.announce(MOMENT, 0.0) == 3
+    # As the worker that fused it does by itself.
+    assert dispatcher.dispatch(Step.SEND, "a")
     waiting[Step.COMMIT] = ["d"]
     assert announcer.announce(MOMENT, 1.0) == 1
     assert announcer.announce(MOMENT, 31.0) == 0, "a message of each is there"
@@ -124,4 +126,5 @@ def test_a_doubled_message_does_the_work_once(tmp_path: Path, redis_url: str) ->
 
 
 def test_who_sends_also_sees_to_the_commitments() -> None:
-    assert [name_queue(step) for step in Step] == ["prepare", "fuse", "send", "send"]
+    both = (Step.SEND, Step.COMMIT)
+    assert [list_served(step) for step in Step] == [(Step.PREPARE,), (Step.FUSE,), both, both]

@@ -1,6 +1,9 @@
 """Back up a node while it works, wipe it, restore it: jobs and history are there, and what waited finishes."""
 
+import os
 import shutil
+import stat
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +11,14 @@ import pytest
 
 from fusionnode.capture.identity import FusedIdentity
 from fusionnode.domain.job import JobState
-from fusionnode.domain.terms import Step
-from fusionnode.errors import BackupIncomplete, OutputOccupied
+from fusionnode.domain.retention import RetentionLimits
+from fusionnode.domain.terms import SeriesState, Step
+from fusionnode.errors import BackupFailed, BackupIncomplete, OutputOccupied
 from fusionnode.wiring import build_sweeper
+from fusionnode.workbench.trash import TrashFolder
 from fusionnode.worker import backup
 from fusionnode.worker.backup import back_up, restore
+from fusionnode.worker.jobs import reindex_spool
 from fusionnode.worker.steps import StepRunner
 from tests.support.nodes import MOMENT, Clock, make_pair, open_test_node, put_in_spool, queue_job, storage_pacs
 
@@ -69,6 +75,81 @@ def test_what_came_between_the_ledger_and_the_files_is_entered_when_it_is_put_ba
     node = open_test_node(tmp_path)
     sweeper = build_sweeper(node)
     assert [len(sweeper.sweep(MOMENT, 100.0 * number).queued) for number in range(3)].count(1) == 1
+
+
+def test_what_was_being_deleted_when_the_ledger_was_copied_is_kept_and_so_is_what_is_brought_in_later(
+    tmp_path: Path,
+) -> None:
+    node = open_test_node(tmp_path)
+    put_in_spool(node, make_pair()[0], tmp_path / "sent")
+    sweeper = build_sweeper(node)
+    for monotonic in range(3):
+        sweeper.sweep(MOMENT, 100.0 * monotonic)
+    [series] = node.ledger.list_series((SeriesState.COMPLETE,))
+    day = timedelta(days=1)
+    limits, later = RetentionLimits(day, day, day), MOMENT + 2 * day
+    assert node.holdings.discard_series(series.key.series_instance_uid, limits, later).discard
+    place = series.instances[0].path
+    TrashFolder(node.spool.root).throw([place])
+    [thrown] = (node.spool.root / "trash").iterdir()
+    thrown.rename(tmp_path / "sent again")
+    back_up(node.settings, tmp_path / "backup")
+    shutil.rmtree(node.settings.spool)
+    restore(node.settings, tmp_path / "backup")
+    assert len(list(node.spool.instances.rglob("*.dcm"))) == 9
+    (node.spool.root / place).parent.mkdir(exist_ok=True)
+    (tmp_path / "sent again").rename(node.spool.root / place)
+    assert reindex_spool(node.settings) == 10
+    assert len(list(node.spool.instances.rglob("*.dcm"))) == 10
+
+
+@pytest.mark.parametrize("work", ["back_up", "restore"])
+def test_a_disk_that_fills_up_is_named_and_leaves_no_half_backup(
+    tmp_path: Path, work: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = open_test_node(tmp_path)
+    put_in_spool(node, make_pair()[0], tmp_path / "sent")
+    if work == "restore":
+        back_up(node.settings, tmp_path / "backup")
+        shutil.rmtree(node.settings.spool)
+
+    def fail(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfileobj", fail)
+    with pytest.raises(BackupFailed, match="No space left on device"):
+        (back_up if work == "back_up" else restore)(node.settings, tmp_path / "backup")
+    assert not list(tmp_path.glob(".*"))
+    assert (tmp_path / "backup").exists() is (work == "restore")
+
+
+def test_a_backup_is_on_the_disk_to_its_last_folder_before_it_is_visible(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = open_test_node(tmp_path)
+    put_in_spool(node, make_pair()[0], tmp_path / "sent")
+    build_sweeper(node).sweep(MOMENT, 0.0)
+    out = tmp_path / "above" / "backup"
+    synced: dict[int, tuple[bool, set[str]]] = {}
+    sync = os.fsync
+
+    def note(handle: int) -> None:
+        is_folder = stat.S_ISDIR(os.fstat(handle).st_mode)
+        synced[os.fstat(handle).st_ino] = (out.exists(), set(os.listdir(handle)) if is_folder else set())
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", note)
+    back_up(node.settings, out)
+    for path in out.rglob("*"):
+        # SQLite syncs its own file.
+        if path.name != "ledger.sqlite":
+            assert synced[path.stat().st_ino] == (
+                False,
+                {one.name for one in path.iterdir()} if path.is_dir() else set(),
+            )
+    assert synced[out.stat().st_ino] == (False, {"backup.json", "ledger.sqlite", "spool"})
+    assert synced[out.parent.stat().st_ino] == (True, {"backup"})
+    assert "above" in synced[tmp_path.stat().st_ino][1]
 
 
 def test_nothing_is_overwritten_and_half_a_backup_is_none(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from fusionnode.worker.steps import StepRunner
 from tests.support.nodes import Clock, open_test_node, queue_job, storage_pacs
 
 YEAR = timedelta(days=365).total_seconds()
+WEEK = timedelta(days=7).total_seconds()
 
 
 def test_a_clock_put_back_by_years_leaves_no_job_waiting_for_them(tmp_path: Path) -> None:
@@ -33,7 +34,7 @@ def test_a_clock_put_back_by_years_leaves_no_job_waiting_for_them(tmp_path: Path
         assert len(pacs.fetch_series(FusedIdentity(job.id).series_uid)) == 10
 
 
-@pytest.mark.parametrize("jump", [YEAR, -YEAR])
+@pytest.mark.parametrize("jump", [YEAR, -YEAR, WEEK, -WEEK])
 def test_a_worker_that_dies_while_the_clock_is_wrong_holds_its_job_for_no_longer_than_others(
     tmp_path: Path, jump: float
 ) -> None:

@@ -1,11 +1,13 @@
 """The housekeeping on a real node: a real spool, a real ledger, real files."""
 
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,12 +17,15 @@ from fusionnode.domain.job import Job, JobState
 from fusionnode.domain.retention import RetentionLimits
 from fusionnode.domain.terms import SeriesState, Step
 from fusionnode.errors import LedgerUnavailable, SpoolFull
+from fusionnode.faults import FaultPoint
 from fusionnode.settings import QuotaSettings
 from fusionnode.wiring import Node, build_housekeeper, build_sweeper
 from fusionnode.worker.explain import explain_uid, tell_explanation
 from fusionnode.worker.housekeeping import Housekeeping, clean_spool, repeat_housekeeping
 from fusionnode.worker.jobs import list_series_facts, reindex_spool
 from fusionnode.worker.steps import StepRunner
+from tests.chaos.account import count_half_written
+from tests.chaos.victim import VARIABLE, Fault
 from tests.support.nodes import (
     MOMENT,
     Clock,
@@ -29,6 +34,7 @@ from tests.support.nodes import (
     put_in_spool,
     queue_job,
     storage_pacs,
+    trust_clock,
 )
 
 DAY = timedelta(days=1)
@@ -42,16 +48,17 @@ def _list_files(node: Node, *folders: str) -> list[Path]:
 
 
 def _keep_house(node: Node, now: datetime) -> None:
-    """Let an hour go by until ``now``."""
+    """Let an hour go by until ``now``, on a clock that has gone evenly for ages."""
+    trust_clock(node, now)
     housekeeping = Housekeeping(node)
     housekeeping.go_round(now - timedelta(hours=1), 0)
     housekeeping.go_round(now, 3600)
 
 
-def _deliver(folder: Path, pacs: StoragePacs | None = None) -> tuple[Node, Job]:
+def _deliver(folder: Path, pacs: StoragePacs | None = None, now: datetime = MOMENT) -> tuple[Node, Job]:
     node = open_test_node(folder, pacs)
-    job = queue_job(node, folder)
-    runner = StepRunner(node, "worker", Clock())
+    job = queue_job(node, folder, now)
+    runner = StepRunner(node, "worker", Clock(now))
     for step in (Step.PREPARE, Step.FUSE, Step.SEND):
         runner.run_step(step)
     return node, node.ledger.find_job(job.id)
@@ -100,38 +107,51 @@ def test_an_instance_acknowledged_between_the_two_halves_of_a_deletion_is_in_the
     sweeper = build_sweeper(node)
     sweeper.sweep(MONTHS, 0.0)
     put_in_spool(node, moving, tmp_path / "late")
-    build_housekeeper(node).clean(MONTHS)
+    trust_clock(node, MONTHS)
+    build_housekeeper(node.settings, node.pipelines, node.holdings).clean(MONTHS)
     sweeper.sweep(MONTHS, 1.0)
     assert {path.name: path.read_bytes() for path in _list_files(node, "instances")} == before
     assert not node.ledger.list_series((SeriesState.DISCARDED,))
 
 
-@pytest.mark.parametrize("moved", [0, 7])
-def test_killed_between_or_in_the_halves_of_a_deletion_the_next_round_ends_it(tmp_path: Path, moved: int) -> None:
-    with storage_pacs(tmp_path) as pacs:
-        node, job = _deliver(tmp_path, pacs)
+@pytest.fixture(scope="module")
+def delivered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Job]:
+    """The folder of a node with one job that was delivered long ago, for copies of it."""
+    folder = tmp_path_factory.mktemp("delivered")
+    with storage_pacs(folder) as pacs:
+        node, job = _deliver(folder, pacs)
+    trust_clock(node, datetime.now(UTC))
+    return folder, job
+
+
+@pytest.mark.parametrize(
+    ("fault", "decided", "moved"),
+    [
+        (Fault(FaultPoint.DISCARD_DECIDED, 1), 1, 0),
+        (Fault(FaultPoint.DISCARD_BEGUN, 7), 2, 7),
+        (Fault(FaultPoint.DISCARD_BEGUN, 21), 2, 30),
+    ],
+    ids=str,
+)
+def test_killed_in_a_deletion_nothing_half_deleted_is_visible_and_the_next_round_ends_it(
+    tmp_path: Path, delivered: tuple[Path, Job], fault: Fault, decided: int, moved: int
+) -> None:
+    shutil.copytree(delivered[0] / "spool", tmp_path / "spool")
+    node, job = open_test_node(tmp_path), delivered[1]
     site = tmp_path / "site.toml"
     site.write_text(f'spool = "{node.spool.root}"\n[destinations.pacs]\nae_title = "A"\nhost = "127.0.0.1"\nport = 1\n')
-    script = (
-        "import os, signal, sys\n"
-        "from pathlib import Path\n"
-        "from fusionnode.settings import load_settings\n"
-        "from fusionnode.workbench.trash import TrashFolder\n"
-        "from fusionnode.worker.housekeeping import clean_spool\n"
-        "throw = TrashFolder.throw\n"
-        "def die(self, places):\n"
-        "    if len(places) > 7:\n"
-        f"        throw(self, places[:{moved}])\n"
-        "        os.kill(os.getpid(), signal.SIGKILL)\n"
-        "TrashFolder.throw = die\n"
-        "clean_spool(load_settings(Path(sys.argv[1])), dry_run=False)\n"
-    )
-    killed = subprocess.run([sys.executable, "-c", script, str(site)], check=False, timeout=100)
+    command = [sys.executable, "-m", "tests.chaos.victim", "clean", "--site", str(site)]
+    killed = subprocess.run(command, env={**os.environ, VARIABLE: str(fault)}, check=False, timeout=100)
     assert killed.returncode == -signal.SIGKILL
     assert len(_list_files(node, "instances", "outbox")) == 30 - moved
-    assert {fact["state"] for fact in list_series_facts(node.settings)} == {"discarded"}
-    _keep_house(node, MONTHS)
-    assert _list_files(node, "instances", "outbox", "trash") == []
+    assert [fact["state"] for fact in list_series_facts(node.settings)].count("discarded") == decided
+    assert count_half_written(node.spool, slices=10) == 0
+    kept = 10 * (2 - decided)
+    assert reindex_spool(node.settings) == kept, "half of what was given up came back"
+    assert len(_list_files(node, "instances")) == kept
+    _keep_house(node, MONTHS + 60 * DAY)
+    assert len(_list_files(node, "instances")) == kept, "entered again, it counts as received now"
+    assert not _list_files(node, "outbox", "trash")
     assert node.ledger.find_job(job.id).state is JobState.STORED
 
 
@@ -149,9 +169,22 @@ def test_a_clock_that_is_wrong_or_jumps_years_deletes_nothing(tmp_path: Path) ->
     assert len(_list_files(node, "instances", "outbox")) == 30
 
 
+def test_what_came_while_the_clock_was_in_1970_stays_its_time_after_it_was_put_right(tmp_path: Path) -> None:
+    with storage_pacs(tmp_path) as pacs:
+        node, _ = _deliver(tmp_path, pacs, datetime(1970, 1, 1, tzinfo=UTC))
+    Housekeeping(node).go_round(datetime(1970, 1, 1, 1, tzinfo=UTC), 0)
+    # The node is started anew, or a day has passed since the jump: nothing but the dates could tell of it.
+    housekeeping = Housekeeping(node)
+    for hours in range(0, 32 * 24, 12):
+        housekeeping.go_round(MOMENT + timedelta(hours=hours), 3600.0 * hours)
+        assert hours >= 30 * 24 or len(_list_files(node, "instances", "outbox")) == 30
+    assert _list_files(node, "instances", "outbox", "trash") == []
+
+
 def test_the_command_tells_what_would_go_and_then_deletes_it(tmp_path: Path) -> None:
     with storage_pacs(tmp_path) as pacs:
         node, job = _deliver(tmp_path, pacs)
+    trust_clock(node, datetime.now(UTC))
     told = clean_spool(node.settings, dry_run=True)
     assert {(fact["kind"], fact["goes"]) for fact in told} == {("series", True), ("results", True)}
     assert {fact["name"] for fact in told} == {job.id, job.fixed.series_instance_uid, job.moving.series_instance_uid}

@@ -1,8 +1,10 @@
 """What monitoring may ask: the checks say what is ill, and nothing is served where nobody wants it."""
 
 import json
+import re
 import shutil
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -12,11 +14,13 @@ import pytest
 
 from fusionnode.errors import FusionNodeError, SettingsInvalid, SpoolFull
 from fusionnode.intake.spool import Spool
-from fusionnode.settings import Settings
+from fusionnode.settings import DestinationSettings, ListenerTlsSettings, Settings, TlsSettings
 from fusionnode.trace_settings import HttpSettings
+from fusionnode.traces.meters import Meters
 from fusionnode.wiring import build_watcher
 from fusionnode.worker.monitor import (
     Monitor,
+    Rounds,
     check_audit,
     check_broker,
     check_database,
@@ -24,8 +28,10 @@ from fusionnode.worker.monitor import (
     check_threads,
     check_true,
 )
+from tests.support.certificates import make_authority
 from tests.support.nodes import make_settings, open_test_node
 from tests.support.pacs import find_free_port
+from tests.traces.test_meters import read
 
 
 def test_a_spool_without_room_or_without_folders_cannot_take_images(tmp_path: Path) -> None:
@@ -68,6 +74,47 @@ def test_what_does_not_run_is_named(check: Callable[[], str]) -> None:
         check()
     assert check_true(lambda: True, "listening")() == "listening"
     assert check_threads(list)() == "all run"
+
+
+def test_a_sweep_that_hangs_is_ill_and_one_that_is_put_off_is_not() -> None:
+    meters, now = Meters(), [0.0]
+    rounds = Rounds(meters, seconds=900, clock=lambda: now[0])
+    now[0] = 900
+    assert rounds.check() == "a round ended 900 s ago"
+    now[0] = 901
+    with pytest.raises(FusionNodeError, match="No round of the sweep has ended for 901 s"):
+        rounds.check()
+    rounds.note(whole=False)
+    assert rounds.check() == "a round ended 0 s ago"
+    assert read(meters)["fusionnode_last_sweep_timestamp_seconds", ()] == 0
+    rounds.note(whole=True)
+    assert read(meters)["fusionnode_last_sweep_timestamp_seconds", ()] > 0
+
+
+def test_when_each_file_of_certificates_ends_is_read_anew_at_each_scrape(tmp_path: Path) -> None:
+    authority = make_authority(tmp_path / "ca")
+    ours, theirs = authority.issue("ours", days=40), authority.issue("theirs", days=7)
+    sends = TlsSettings(ca=authority.own.certificate, certificate=theirs.certificate, key=theirs.key)
+    listens = ListenerTlsSettings(certificate=ours.certificate, key=ours.key)
+    pacs = DestinationSettings(ae_title="PACS", host="127.0.0.1", port=1, tls=sends)
+    settings = make_settings(tmp_path, tls=listens, destinations={"pacs": pacs})
+    with Monitor(settings, build_watcher(settings, "serve"), 0, {}, {}) as monitor:
+        assert monitor.endpoint is not None
+
+        def read_days() -> dict[str, int]:
+            with urllib.request.urlopen(f"http://127.0.0.1:{monitor.endpoint.port}/metrics", timeout=30) as page:
+                text = page.read().decode()
+            found = re.findall(r'^fusionnode_certificate_end_timestamp_seconds\{file="(.+)"\} (\S+)$', text, re.M)
+            return {Path(name).name: round((float(end) - time.time()) / 86400) for name, end in found}
+
+        days = read_days()
+        assert len(days) == 3
+        assert (days[ours.certificate.name], days[theirs.certificate.name]) == (40, 7)
+        theirs.certificate.write_bytes(ours.certificate.read_bytes())
+        ours.certificate.unlink()
+        days = read_days()
+        assert days[theirs.certificate.name] == 40
+        assert days[ours.certificate.name] < 0, "gone"
 
 
 def test_without_a_port_nothing_is_served_and_nothing_runs(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from tests.support.nodes import MOMENT, make_pair, open_test_node, publish_objec
 def test_repeat_sweep_tries_again_after_trouble(trouble: Exception) -> None:
     stop = threading.Event()
     rounds: list[str] = []
+    whole: list[bool] = []
 
     class Troubled:
         def sweep(self, *_: Any) -> None:
@@ -32,8 +33,9 @@ def test_repeat_sweep_tries_again_after_trouble(trouble: Exception) -> None:
         rounds.append("tell")
         stop.set()
 
-    repeat_sweep(cast("Sweeper", Troubled()), 0.01, stop, tell)
+    repeat_sweep(cast("Sweeper", Troubled()), 0.01, stop, tell, whole.append)
     assert rounds == ["sweep", "sweep", "tell"]
+    assert whole == [False, True]
 
 
 def test_reports_that_wait_in_the_spool_are_entered_and_what_was_lost_waits_longer_each_time(tmp_path: Path) -> None:
