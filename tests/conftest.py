@@ -1,6 +1,5 @@
 """Fixtures shared by all chapters, and what is said at the end about the tests that could not run."""
 
-import ctypes
 import gc
 import os
 
@@ -8,7 +7,6 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pydicom.config
@@ -20,10 +18,6 @@ from tests.support.command_server import CommandServer, command_server
 # A deadline would assert how busy the machine is.
 settings.register_profile("fusionnode", deadline=None)
 settings.load_profile("fusionnode")
-
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_LARGE_BYTES = 32 << 20
-"""As far as glibc goes by itself."""
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -41,16 +35,6 @@ def commands() -> Iterator[CommandServer]:
     """Runs `fusionnode` commands, each in a process of its own, without the seconds it takes to start one."""
     with command_server() as running:
         yield running
-
-
-@pytest.fixture(autouse=True)
-def _usual_memory() -> Iterator[None]:
-    """A worker tells the C library to give back every large block; in this process that would slow all later tests."""
-    yield
-    with suppress(AttributeError, OSError, TypeError):
-        library = ctypes.CDLL(None)
-        library.mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
-        library.mallopt(_M_TRIM_THRESHOLD, 2 * _LARGE_BYTES)
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,7 @@ def test_derived_uids_never_change_between_versions() -> None:
     assert derive_uid("job", "1") == "2.25.140988221767680861554025398218151688012"
 
 
-@given(components=st.lists(st.integers(0, 10**9), min_size=2, max_size=6))
+@given(components=st.lists(st.integers(0, 10**9 - 1), min_size=2, max_size=6))
 def test_every_uid_of_the_standard_passes(components: list[int]) -> None:
     text = ".".join(map(str, components))
     assert parse_uid(text) == text
