@@ -171,6 +171,7 @@ def test_dicom_without_tls_is_refused(site: Site, witness: Witness) -> None:
     with connected(site.listener.port) as peer:
         peer.sendall(encode_request("SCANNER", "FUSIONNODE"))
         assert read_pdus(peer) == []
+    await_value(lambda: witness.refused)
     assert witness.refused == ["TLS: wrong version number"]
 
 
