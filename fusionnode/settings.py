@@ -22,7 +22,6 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
-from fusionnode.domain.job import LONGEST_LEASE
 from fusionnode.errors import SettingsInvalid
 from fusionnode.site_file import read_site
 from fusionnode.trace_settings import AuditSettings, HttpSettings
@@ -55,6 +54,14 @@ def _check_network(text: str) -> str:
         return str(ip_network(text))
     except ValueError:
         raise ValueError("expected a network such as 10.1.2.0/24 or fd00:1::/64, or one address") from None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address or name."""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class _Strict(BaseModel):
@@ -201,7 +208,7 @@ class SettleSettings(_Strict):
 class WorkSettings(_Strict):
     """How patient the workers are."""
 
-    lease_seconds: float = Field(default=60, gt=0, le=LONGEST_LEASE.total_seconds())
+    lease_seconds: float = Field(default=60, gt=0, le=86_400)
     max_attempts: int = Field(default=5, ge=1)
     max_send_attempts: int = Field(default=1000, ge=1)
     max_refusals: int = Field(default=8, ge=1)
@@ -293,10 +300,7 @@ class Settings(BaseSettings):
     @property
     def is_on_loopback(self) -> bool:
         """Whether only this machine reaches the listener."""
-        try:
-            return self.host == "localhost" or ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return is_loopback(self.host)
 
     def check_reach(self) -> None:
         """Check that it is said who may send, where others can.

@@ -24,6 +24,7 @@ from fusionnode.exposure import refuse_as_root, refuse_changeable, refuse_expose
 from fusionnode.flow.housekeeping import Holdings, Housekeeper
 from fusionnode.flow.observing import UNOBSERVED, ExchangeObserver, RemotePeer
 from fusionnode.flow.ports import Ledger, Outbox, PreparedStore, Reports, Sender, SeriesSource
+from fusionnode.flow.silence import Silence
 from fusionnode.flow.sweep import Sweeper
 from fusionnode.fusion.cards import CARDS, find_card
 from fusionnode.index.header import read_header
@@ -345,7 +346,15 @@ def build_sweeper(node: Node) -> Sweeper:
     """Return the sweeper of the site."""
     settle = node.settings.settle
     times = SettleTimes(settle.idle_seconds, settle.slow_seconds, settle.gap_seconds)
-    return Sweeper(node.ledger, node.spool, read_header, node.prepared, node.pipelines, times)
+    return Sweeper(
+        node.ledger,
+        node.spool,
+        read_header,
+        node.prepared,
+        node.pipelines,
+        times,
+        Silence(node.settings.work.lease_seconds),
+    )
 
 
 def build_housekeeper(settings: Settings, pipelines: Mapping[str, Pipeline], holdings: Holdings) -> Housekeeper:

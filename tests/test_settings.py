@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from fusionnode.domain.job import LONGEST_LEASE
 from fusionnode.errors import SettingsInvalid
 from fusionnode.settings import (
     ArchiveSettings,
@@ -105,9 +104,9 @@ def test_without_a_time_zone_the_clocks_are_the_host_s(monkeypatch: pytest.Monke
         time.tzset()
 
 
-def test_a_lease_that_the_sweep_would_not_believe_is_a_mistake(tmp_path: Path) -> None:
+def test_a_lease_of_more_than_a_day_is_a_mistake(tmp_path: Path) -> None:
     site = tmp_path / "site.toml"
-    site.write_text(f"[work]\nlease_seconds = {LONGEST_LEASE.total_seconds() + 1}\n")
+    site.write_text("[work]\nlease_seconds = 86401\n")
     with pytest.raises(SettingsInvalid, match="lease_seconds"):
         load_settings(site)
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import SecretStr
@@ -142,17 +142,18 @@ class _Batch:
                 _sweep(sweeper)
                 self._show(node)
             # A new one looks at everything once more: what is whole only now, and what a kill left unpaired.
-            _sweep(self._build_sweeper(node))
+            sweeper = self._build_sweeper(node)
+            _sweep(sweeper)
             while self._show(node):
                 time.sleep(_POLL_SECONDS)
-                _release(node, datetime.now(UTC))
+                sweeper.release_silent(datetime.now(UTC), time.monotonic())
 
     def _open_own_node(self) -> Node:
         node = open_node(self.node_settings, self._pipelines, self._watcher)
         if not self._request.destinations:
             node = replace(node, sender=ResultFolder(self.node_settings.spool, self._folder.results))
         # Nobody else works here, so whoever holds a lease is dead.
-        _release(node, datetime.now(UTC) + timedelta(seconds=self.node_settings.work.lease_seconds))
+        node.ledger.release_leases(node.ledger.list_leases(), datetime.now(UTC))
         for job in node.ledger.list_jobs((JobState.FAILED,), limit=EVERYTHING):
             _try_again(node, job)
         return node
@@ -280,11 +281,6 @@ def _try_again(node: Node, job: Job) -> None:
         node.ledger.resend_job(job.id, datetime.now(UTC))
     else:
         node.ledger.retry_job(job.id, datetime.now(UTC))
-
-
-def _release(node: Node, now: datetime) -> None:
-    for job in node.ledger.release_expired(now):
-        logger.warning("job %s: its worker is gone; the step is free again", job.id)
 
 
 def _list_modalities(pipelines: dict[str, Pipeline]) -> frozenset[str]:

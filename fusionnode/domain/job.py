@@ -112,9 +112,18 @@ LONGEST_WAIT = timedelta(days=31)
 """Nothing is put off for longer. A moment further ahead was told by a clock that went wrong, and is not waited for once
 the clock is right again."""
 
-LONGEST_LEASE = timedelta(days=1)
-"""No lease lasts longer; one that ends further ahead is believed as little. Not less than a day, so that a worker whose
-clock is wrong by a time zone does not lose every step that it is at."""
+
+@dataclass(frozen=True)
+class Lease:
+    """A worker's hold of a job, as it is now: renewed, or claimed by another, it is another one.
+
+    Attributes:
+        until: when the worker means it to end, by its own clock.
+    """
+
+    job_id: str
+    fence: int
+    until: datetime
 
 
 @dataclass(frozen=True)

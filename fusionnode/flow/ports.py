@@ -12,7 +12,7 @@ from pydicom import Dataset
 
 from fusionnode.domain.consignment import Consignment
 from fusionnode.domain.images import PreparedPair
-from fusionnode.domain.job import Job, JobEvent, JobState
+from fusionnode.domain.job import Job, JobEvent, JobState, Lease
 from fusionnode.domain.pair import Rejection
 from fusionnode.domain.series import InstanceHeader, Series, SeriesKey
 from fusionnode.domain.terms import SeriesState, Step
@@ -243,8 +243,11 @@ class Ledger(Overview, Protocol):
     def withdraw_jobs(self, series_instance_uid: str, reason: str, now: datetime) -> list[str]:
         """End every unfinished job on the series, whatever its generation; return their ids."""
 
-    def release_expired(self, now: datetime) -> list[Job]:
-        """Return every job whose lease ran out to its waiting state; the returned jobs are those released."""
+    def list_leases(self) -> list[Lease]:
+        """Return every lease that is held now, whatever any clock says."""
+
+    def release_leases(self, leases: Collection[Lease], now: datetime) -> list[Job]:
+        """Return the jobs of those leases that are still the same to their waiting state; return those jobs."""
 
     def add_deliveries(self, deliveries: Iterable[Delivery]) -> None:
         """Owe these instances to their destinations; known ones are left as they are."""
@@ -258,8 +261,12 @@ class Ledger(Overview, Protocol):
     def list_refused(self, job_id: str, destination: str) -> list[Delivery]:
         """What was given up because the destination refuses it, in the order of publishing."""
 
-    def record_outcome(self, outcome: DeliveryOutcome, now: datetime, *, given_up: bool = False) -> None:
-        """Account for one attempt at one instance, the last one if it is ``given_up``."""
+    def record_outcome(self, job: Job, outcome: DeliveryOutcome, now: datetime, *, given_up: bool = False) -> None:
+        """Account for one attempt at one instance, the last one if it is ``given_up``.
+
+        Raises:
+            LeaseLost: the job was claimed again or moved on since.
+        """
 
     def list_consignments(self, job_id: str) -> list[Consignment]:
         """The accounts of the job with its destinations, by destination."""

@@ -14,6 +14,7 @@ from fusionnode.domain.terms import UNSETTLED, SeriesState
 from fusionnode.errors import LedgerUnavailable, Refused, SpoolFull, Unavailable, format_frames
 from fusionnode.faults import FaultPoint, reach
 from fusionnode.flow.ports import Arrival, Arrivals, HeaderReader, Ledger, PreparedStore, StoredFile
+from fusionnode.flow.silence import Silence
 from fusionnode.pairing.match import match_pairs
 from fusionnode.pairing.settle import Evidence, SettleTimes, Stillness, settle_series
 from fusionnode.pipeline.schema import Pipeline
@@ -56,6 +57,7 @@ class Sweeper:
     prepared: PreparedStore
     pipelines: Mapping[str, Pipeline]
     times: SettleTimes
+    silence: Silence
     rematch_seconds: float = 600.0
     judge_pair: "PairJudge | None" = None
     _stillness: Stillness = field(default_factory=Stillness)
@@ -64,14 +66,12 @@ class Sweeper:
     _matched_at: float | None = None
 
     def sweep(self, now: datetime, monotonic: float) -> SweepReport:
-        """Do one round. ``now`` is stamped on what is made; ``monotonic`` (seconds) measures stillness.
+        """Do one round. ``now`` is stamped on what is made; ``monotonic`` (seconds) measures stillness and silence.
 
         Raises:
             LedgerUnavailable: the database is away; the next round starts where this one stopped.
         """
-        released = tuple(self.ledger.release_expired(now))
-        for job in released:
-            logger.warning("job %s: its worker went silent; the step is free again", job.id, extra={"job_id": job.id})
+        released = tuple(self.release_silent(now, monotonic))
         indexed, quarantined = self._index_arrivals(now)
         closed = self._settle(monotonic)
         # A series that was set aside counts as well: others may have waited for it.
@@ -79,6 +79,14 @@ class Sweeper:
         queued = self._pair(now, monotonic)
         settled = tuple(key for key, state in closed.items() if state is SeriesState.COMPLETE)
         return SweepReport(indexed, quarantined, settled, queued, released)
+
+    def release_silent(self, now: datetime, monotonic: float) -> list[Job]:
+        """Free the steps whose workers renew their leases no more; return their jobs."""
+        lapsed = self.silence.find_lapsed(self.ledger.list_leases(), monotonic)
+        released = self.ledger.release_leases(lapsed, now)
+        for job in released:
+            logger.warning("job %s: its worker went silent; the step is free again", job.id, extra={"job_id": job.id})
+        return released
 
     def _index_arrivals(self, now: datetime) -> tuple[int, int]:
         outcomes = Counter(self._index(arrival, now) for arrival in self.arrivals.list_arrivals())

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, false, or_, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, and_, false, or_, select, update
 from sqlalchemy.orm import aliased
 
 from fusionnode.domain.job import (
-    LONGEST_LEASE,
     LONGEST_WAIT,
     TRANSITIONS,
     WAITING,
@@ -17,6 +16,7 @@ from fusionnode.domain.job import (
     Job,
     JobEvent,
     JobState,
+    Lease,
     next_state,
 )
 from fusionnode.domain.terms import Step
@@ -29,6 +29,7 @@ from fusionnode.index.job_rows import describe_cause, read_job, write_job
 from fusionnode.index.tables import JobRow
 
 _COLUMNS = tuple(JobRow.__table__.columns)
+_AT_WORK = sorted(WORKING.values())
 _UNFINISHED = sorted(state for state, event in TRANSITIONS if event is JobEvent.SUPERSEDED)
 _ATTEMPTS: dict[JobEvent, Any] = {
     JobEvent.DEFERRED: JobRow.attempts + 1,
@@ -141,7 +142,7 @@ class JobStore(Store):
             JobUnknown: there is no such job.
             LeaseLost: the job was claimed again or moved on since.
         """
-        held = and_(_is_unchanged(job), JobRow.state.in_(sorted(WORKING.values())))
+        held = and_(_is_unchanged(job), JobRow.state.in_(_AT_WORK))
         statement = update(JobRow).where(held).values(lease_until=now + timedelta(seconds=lease_seconds))
         with self._database.write() as connection:
             if connection.execute(statement).rowcount != 1:
@@ -245,24 +246,21 @@ class JobStore(Store):
                 move_job(connection, job, Move(JobEvent.SUPERSEDED, now, reason))
         return [job.id for job in jobs]
 
-    def release_expired(self, now: datetime) -> list[Job]:
-        """Return every job whose lease ran out to its waiting state; the returned jobs are those released."""
-        expired = (
-            select(*_COLUMNS)
-            .where(
-                JobRow.state.in_(sorted(WORKING.values())),
-                or_(JobRow.lease_until < now, JobRow.lease_until > now + LONGEST_LEASE),
-            )
-            .order_by(JobRow.id)
-            .with_for_update(skip_locked=True)
-        )
-        reason = "Its worker went silent and the lease ran out."
+    def list_leases(self) -> list[Lease]:
+        """Return every lease that is held now, whatever any clock says."""
+        query = select(JobRow.id, JobRow.fence, JobRow.lease_until).where(JobRow.state.in_(_AT_WORK))
+        with self._database.read() as connection:
+            return [_read_lease(row) for row in connection.execute(query.order_by(JobRow.id)).mappings()]
+
+    def release_leases(self, leases: Collection[Lease], now: datetime) -> list[Job]:
+        """Return the jobs of those leases that are still the same to their waiting state; return those jobs."""
+        silent = {lease.job_id: lease for lease in leases}
+        # Whoever renews at this moment, or releases as well, has it.
+        held = select(*_COLUMNS).where(JobRow.id.in_(sorted(silent)), JobRow.state.in_(_AT_WORK))
         with self._database.write() as connection:
-            rows = connection.execute(expired).mappings().all()
-            # With a time, for a stored job without one would rest and never be asked for its commitment again; and not
-            # later than the lease's, for a clock that is ahead would keep the step from the workers whose is right.
-            moves = [Move(JobEvent.EXPIRED, now, reason, not_before=min(row["lease_until"], now)) for row in rows]
-            moved = [move_job(connection, read_job(row), move) for row, move in zip(rows, moves, strict=True)]
+            rows = connection.execute(held.order_by(JobRow.id).with_for_update(skip_locked=True)).mappings().all()
+            lapsed = [row for row in rows if _read_lease(row) == silent[row["id"]]]
+            moved = [move_job(connection, read_job(row), _expire(row["lease_until"], now)) for row in lapsed]
         return [job for job in moved if job is not None]
 
 
@@ -275,6 +273,17 @@ class Move:
     reason: str = ""
     error: str = ""
     not_before: datetime | None = None
+
+
+def _read_lease(row: RowMapping) -> Lease:
+    return Lease(row["id"], row["fence"], row["lease_until"])
+
+
+def _expire(until: datetime, now: datetime) -> Move:
+    # With a time, for a stored job without one would rest and never be asked for its commitment again; and not later
+    # than the lease's, for a clock that is ahead would keep the step from the workers whose is right.
+    reason = "Its worker went silent and the lease ran out."
+    return Move(JobEvent.EXPIRED, now, reason, not_before=min(until, now))
 
 
 def move_job(connection: Connection, job: Job, move: Move) -> Job | None:

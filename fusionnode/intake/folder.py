@@ -59,7 +59,7 @@ def _read(path: Path, pixels: bool) -> Dataset | None:
             require_bounded(stream, str(path))
         ds = pydicom.dcmread(path, stop_before_pixels=not pixels)
         # A value is converted, or cannot be, when it is first asked for.
-        series, _ = ds.get("SeriesInstanceUID"), ds.get("SOPInstanceUID")
+        series, instance = ds.get("SeriesInstanceUID"), ds.get("SOPInstanceUID")
     except InvalidDicomError:
         return None
     except DatasetUnreadable:
@@ -74,6 +74,10 @@ def _read(path: Path, pixels: bool) -> Dataset | None:
     if not series:
         raise DatasetUnreadable(
             f"{path} names no series; it is probably cut short.", remedy="Take the file out or fetch it again."
+        )
+    if not isinstance(series, str) or not isinstance(instance, str | None):
+        raise DatasetUnreadable(
+            f"{path} names its series or its instance by what is no UID.", remedy="Take the file out or fetch it again."
         )
     return ds
 

@@ -2,14 +2,23 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from io import BytesIO
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydicom import Dataset
+from pynetdicom.dsutils import encode
 
 from fusionnode.errors import DatasetUnreadable, LedgerUnavailable
-from fusionnode.flow.commitment import build_request, collect_reports, read_report
+from fusionnode.flow.commitment import (
+    MAX_REPORT_BYTES,
+    MAX_REPORT_ITEMS,
+    build_request,
+    collect_reports,
+    read_report,
+    require_bounded,
+)
 from fusionnode.flow.ports import CommitmentReport, Delivery, ReportFate
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -53,6 +62,23 @@ def test_a_report_without_sense_is_refused(damage: str) -> None:
             ds.FailedSOPSequence[0].FailureReason = [1, 2]
     with pytest.raises(DatasetUnreadable):
         read_report(ds)
+
+
+@pytest.mark.parametrize("little", [True, False])
+def test_a_report_on_the_most_there_may_be_is_read_and_one_with_an_item_more_is_not(little: bool) -> None:
+    ds = Dataset()
+    ds.ReferencedSOPSequence = [_item(f"2.25.{10**38 + number}") for number in range(MAX_REPORT_ITEMS)]
+    require_bounded(BytesIO(encode(ds, False, little) or b""))
+    ds.FailedSOPSequence = [Dataset()]
+    with pytest.raises(DatasetUnreadable, match="items"):
+        require_bounded(BytesIO(encode(ds, False, little) or b""))
+
+
+def test_a_report_is_bounded_in_bytes_and_need_not_be_there() -> None:
+    require_bounded(None)
+    require_bounded(BytesIO(bytes(MAX_REPORT_BYTES)))
+    with pytest.raises(DatasetUnreadable, match="bytes"):
+        require_bounded(BytesIO(bytes(MAX_REPORT_BYTES + 1)))
 
 
 def test_a_request_names_transaction_class_and_instance() -> None:

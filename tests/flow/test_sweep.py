@@ -201,8 +201,9 @@ def test_a_silent_worker_s_step_is_free_again(tmp_path: Path) -> None:
     node = open_test_node(tmp_path)
     job = queue_job(node, tmp_path)
     assert node.ledger.claim_job(Step.PREPARE, MOMENT, 30, "silent")
-    report = build_sweeper(node).sweep(MOMENT + timedelta(seconds=31), 0.0)
-    assert [one.id for one in report.released] == [job.id]
+    sweeper = build_sweeper(node)
+    released = [sweeper.sweep(MOMENT, monotonic).released for monotonic in (0.0, 30.0, 31.0)]
+    assert [[one.id for one in jobs] for jobs in released] == [[], [], [job.id]]
     assert node.ledger.find_job(job.id).state is JobState.QUEUED
 
 

@@ -12,7 +12,7 @@ from fusionnode.domain.terms import Step
 from fusionnode.errors import DestinationUnreachable, JobUnknown, LeaseLost, SeriesMixed, TransitionForbidden
 from fusionnode.flow.ports import Delivery, DeliveryOutcome
 from fusionnode.index.store import SqlLedger
-from tests.support.ledgers import LATER, NOW, make_job
+from tests.support.ledgers import LATER, NOW, free_leases, make_job
 
 LEASE_SECONDS = 60.0
 
@@ -125,7 +125,7 @@ def test_a_stale_fence_moves_nothing(ledger: SqlLedger, step: Step) -> None:
     bring_to(ledger, step)
     slow = claim(ledger, step)
     late = LATER + timedelta(seconds=LEASE_SECONDS + 1)
-    assert [job.id for job in ledger.release_expired(late)] == [slow.id]
+    assert [job.id for job in free_leases(ledger, late)] == [slow.id]
     with pytest.raises(LeaseLost):
         ledger.advance_job(slow, JobEvent.FINISHED, late)
     quick = claim(ledger, step, "w2", late)
@@ -140,16 +140,20 @@ def test_a_stale_fence_moves_nothing(ledger: SqlLedger, step: Step) -> None:
     assert ledger.advance_job(quick, JobEvent.FINISHED, late).attempts == 0
 
 
-def test_a_lease_is_released_when_it_ran_out_and_not_before(ledger: SqlLedger) -> None:
+def test_a_lease_is_released_while_it_is_the_same_and_no_other(ledger: SqlLedger) -> None:
     ledger.add_job(make_job())
     job = claim(ledger)
-    assert ledger.release_expired(LATER + timedelta(seconds=LEASE_SECONDS)) == []
-    ledger.renew_lease(job, LATER + timedelta(seconds=50), LEASE_SECONDS)
-    assert ledger.release_expired(LATER + timedelta(seconds=LEASE_SECONDS + 1)) == []
-    (released,) = ledger.release_expired(LATER + timedelta(seconds=200))
+    [first] = ledger.list_leases()
+    ledger.renew_lease(job, LATER + timedelta(seconds=1), LEASE_SECONDS)
+    assert ledger.release_leases([first], LATER + timedelta(days=400)) == [], "it was renewed"
+    [second] = ledger.list_leases()
+    (released,) = ledger.release_leases([second], LATER + timedelta(seconds=200))
     assert (released.state, released.attempts, released.fence) == (JobState.QUEUED, 1, 1)
     assert "lease" in released.reason
-    assert ledger.release_expired(LATER + timedelta(seconds=200)) == []
+    assert ledger.release_leases([second], LATER) == []
+    assert ledger.list_leases() == []
+    claim(ledger, now=LATER + timedelta(seconds=200))
+    assert ledger.release_leases([first, second], LATER) == [], "somebody else has it"
 
 
 def test_two_sweeps_release_a_job_once(ledger: SqlLedger) -> None:
@@ -160,7 +164,7 @@ def test_two_sweeps_release_a_job_once(ledger: SqlLedger) -> None:
 
     def sweep(_: int) -> list[Job]:
         together.wait()
-        return ledger.release_expired(LATER + timedelta(hours=1))
+        return free_leases(ledger, LATER + timedelta(hours=1))
 
     with ThreadPoolExecutor(4) as pool:
         released = [job for jobs in pool.map(sweep, range(4)) for job in jobs]
@@ -234,7 +238,7 @@ def test_newer_data_end_the_unfinished_jobs_of_the_pair(ledger: SqlLedger) -> No
     assert ledger.find_job(bystander.id) == bystander
     with pytest.raises(LeaseLost):
         ledger.advance_job(working, JobEvent.FINISHED, LATER)
-    assert ledger.release_expired(LATER + timedelta(days=1)) == []
+    assert free_leases(ledger, LATER + timedelta(days=1)) == []
 
 
 def test_finished_jobs_are_told_but_stay_what_they_are(ledger: SqlLedger) -> None:
@@ -282,7 +286,7 @@ def test_a_stored_job_that_waits_for_its_commitment_goes_on_at_its_time_and_also
     assert ledger.list_claimable(Step.COMMIT, due) == [stored.id]
     claim(ledger, Step.COMMIT, now=due)
     died = due + timedelta(seconds=LEASE_SECONDS + 1)
-    assert [job.state for job in ledger.release_expired(died)] == [JobState.STORED]
+    assert [job.state for job in free_leases(ledger, died)] == [JobState.STORED]
     assert ledger.list_claimable(Step.COMMIT, died) == [stored.id]
     assert ledger.withdraw_jobs(stored.fixed.series_instance_uid, "late slice", died) == [], "it was delivered"
 
@@ -302,7 +306,7 @@ def test_resending_owes_what_is_outstanding_or_everything_to_one_destination_or_
     owed = owe_to_two(ledger)
     sending = claim(ledger, Step.SEND)
     for one in owed[:3]:
-        ledger.record_outcome(DeliveryOutcome(one, True, "0000"), LATER)
+        ledger.record_outcome(sending, DeliveryOutcome(one, True, "0000"), LATER)
     [_, pacs] = ledger.list_consignments(sending.id)
     ledger.save_consignment(sending, replace(pacs, dead=True, attempts=9, reason="no"), LATER)
     ledger.advance_job(sending, event, LATER, not_before=LATER + timedelta(days=1))

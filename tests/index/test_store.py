@@ -13,7 +13,7 @@ from fusionnode.domain.terms import Step
 from fusionnode.errors import LeaseLost, LedgerOutdated, TransitionForbidden
 from fusionnode.flow.ports import Ledger
 from fusionnode.index.store import SqlLedger, open_ledger
-from tests.support.ledgers import NOW, make_job
+from tests.support.ledgers import NOW, free_leases, make_job
 
 ACTIONS = st.one_of(
     st.tuples(st.just("claim"), st.sampled_from(Step)),
@@ -72,7 +72,7 @@ class Play:
 
     def _expire(self) -> None:
         self.now += timedelta(hours=1)
-        released = self.ledger.release_expired(self.now)
+        released = free_leases(self.ledger, self.now)
         assert all(job.state not in WORKING.values() for job in released)
 
     def _retry(self) -> None:

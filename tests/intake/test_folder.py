@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+import pydicom
 import pytest
+from pydicom import DataElement, Dataset
+from pydicom.datadict import tag_for_keyword
 from pydicom.uid import DeflatedExplicitVRLittleEndian, generate_uid
 
 from fusionnode.errors import DatasetUnreadable, SeriesMixed
@@ -43,6 +46,17 @@ def test_read_folder_with_an_identifier_of_an_impossible_representation_names_th
     paths = write_series(tmp_path, make_mr_series())
     content = paths[3].read_bytes()
     paths[3].write_bytes(content.replace(bytes.fromhex(tag) + b"UI", bytes.fromhex(tag) + b"U4"))
+    with pytest.raises(DatasetUnreadable, match=paths[3].name):
+        read_folder(tmp_path)
+
+
+@pytest.mark.parametrize("keyword", ["SeriesInstanceUID", "SOPInstanceUID"])
+def test_read_folder_with_a_sequence_for_an_identifier_names_the_file(tmp_path: Path, keyword: str) -> None:
+    paths = write_series(tmp_path, make_mr_series())
+    ds = pydicom.dcmread(paths[3])
+    del ds[keyword]
+    ds.add(DataElement(tag_for_keyword(keyword) or 0, "SQ", [Dataset()]))
+    ds.save_as(paths[3])
     with pytest.raises(DatasetUnreadable, match=paths[3].name):
         read_folder(tmp_path)
 

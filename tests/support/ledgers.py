@@ -7,6 +7,7 @@ from fusionnode.domain.job import Job, JobState, derive_job_id
 from fusionnode.domain.series import InstanceHeader, SeriesKey
 from fusionnode.domain.terms import SeriesState
 from fusionnode.domain.uids import derive_uid
+from fusionnode.flow.ports import Ledger
 from fusionnode.index.store import SqlLedger
 from tests.support.series_headers import Stack, make_series
 
@@ -22,6 +23,11 @@ def make_headers(name: str = "mr", slices: int = 3) -> list[InstanceHeader]:
 def change_bytes(header: InstanceHeader) -> InstanceHeader:
     """The same SOP instance with other content, as a sender that edits and sends again makes it."""
     return replace(header, sha256="f" * 64, path=f"{header.path}-again")
+
+
+def free_leases(ledger: Ledger, now: datetime) -> list[Job]:
+    """Take every worker for silent: what the sweep does once it has seen a lease unrenewed for long enough."""
+    return ledger.release_leases(ledger.list_leases(), now)
 
 
 def enter_series(ledger: SqlLedger, name: str, at: datetime = NOW) -> SeriesKey:

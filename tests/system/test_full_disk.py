@@ -19,6 +19,7 @@ from fusionnode.worker.backup import back_up
 from fusionnode.worker.housekeeping import Housekeeping
 from fusionnode.worker.steps import StepRunner
 from tests.support.datasets import Identity, Layout, make_mr_series
+from tests.support.ledgers import free_leases
 from tests.support.nodes import (
     MOMENT,
     Clock,
@@ -138,7 +139,7 @@ def _run(node: Node, port: int, tmp_path: Path) -> None:
         _wait_in_vain(node, runner, clock, step)
         _make_room(node, 3 * MIB)
         clock.advance(60)
-        node.ledger.release_expired(clock())
+        free_leases(node.ledger, clock())
         _advance(runner, clock, step)
 
     (node.spool.root / "ballast").unlink()
@@ -153,7 +154,7 @@ def _wait_in_vain(node: Node, runner: StepRunner, clock: Clock, step: Step) -> N
     before = _list_visible(node)
     for _ in range(2 * node.settings.work.max_attempts):
         clock.advance(60)
-        _try(lambda: node.ledger.release_expired(clock()))
+        _try(lambda: free_leases(node.ledger, clock()))
         _try(lambda: runner.run_step(step))
         [job] = node.ledger.list_jobs()
         assert job.state not in {JobState.FAILED, JobState.REFUSED}

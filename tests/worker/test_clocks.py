@@ -8,10 +8,13 @@ import pytest
 from fusionnode.capture.identity import FusedIdentity
 from fusionnode.domain.job import JobState
 from fusionnode.domain.terms import Step
+from fusionnode.wiring import build_sweeper
 from fusionnode.worker.steps import StepRunner
+from tests.support.ledgers import free_leases
 from tests.support.nodes import Clock, open_test_node, queue_job, storage_pacs
 
 YEAR = timedelta(days=365).total_seconds()
+DAY = timedelta(days=1).total_seconds()
 WEEK = timedelta(days=7).total_seconds()
 
 
@@ -34,7 +37,7 @@ def test_a_clock_put_back_by_years_leaves_no_job_waiting_for_them(tmp_path: Path
         assert len(pacs.fetch_series(FusedIdentity(job.id).series_uid)) == 10
 
 
-@pytest.mark.parametrize("jump", [YEAR, -YEAR, WEEK, -WEEK])
+@pytest.mark.parametrize("jump", [YEAR, 7 * DAY, -YEAR])
 def test_a_worker_that_dies_while_the_clock_is_wrong_holds_its_job_for_no_longer_than_others(
     tmp_path: Path, jump: float
 ) -> None:
@@ -44,19 +47,35 @@ def test_a_worker_that_dies_while_the_clock_is_wrong_holds_its_job_for_no_longer
     clock.advance(jump)
     assert node.ledger.claim_job(Step.PREPARE, clock(), 30, "doomed", job.id) is not None
     clock.advance(-jump)
-    assert [one.id for one in node.ledger.release_expired(clock())] == [job.id]
+    sweeper = build_sweeper(node)
+    assert sweeper.release_silent(clock(), 0.0) == []
+    assert [one.id for one in sweeper.release_silent(clock(), 31.0)] == [job.id]
     ended = StepRunner(node, "worker", clock).run_step(Step.PREPARE)
     assert ended is not None
     assert ended.state is JobState.PREPARED
 
 
-def test_what_a_sweep_that_is_two_hours_ahead_frees_waits_for_no_worker_whose_clock_is_right(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ahead", [YEAR, 7200, 120, -120, -2 * DAY])
+def test_a_sweep_whose_clock_is_wrong_takes_steps_from_the_dead_only_and_holds_none_back(
+    tmp_path: Path, ahead: float
+) -> None:
     clock = Clock()
     node = open_test_node(tmp_path)
     job = queue_job(node, tmp_path, clock())
-    assert node.ledger.claim_job(Step.PREPARE, clock(), 30, "slow", job.id) is not None
-    assert [one.id for one in node.ledger.release_expired(clock() + timedelta(hours=2))] == [job.id]
+    living = node.ledger.claim_job(Step.PREPARE, clock(), 30, "living", job.id)
+    assert living is not None
+    sweeper = build_sweeper(node)
+
+    def sweep(monotonic: float) -> list[str]:
+        return [one.id for one in sweeper.release_silent(clock() + timedelta(seconds=ahead), monotonic)]
+
+    for seconds in range(0, 600, 10):
+        node.ledger.renew_lease(living, clock(), 30)
+        assert sweep(seconds) == []
+        clock.advance(10)
+    assert sweep(600) == []
     clock.advance(31)
+    assert sweep(631) == [job.id]
     ended = StepRunner(node, "worker", clock).run_step(Step.PREPARE)
     assert ended is not None
     assert ended.state is JobState.PREPARED
@@ -80,7 +99,7 @@ def test_a_clock_put_forward_under_a_living_worker_has_the_step_done_twice_and_k
                 if number == 4:
                     monkeypatch.setattr(node.sender, "send", send)
                     clock.advance(YEAR)
-                    node.ledger.release_expired(clock())
+                    free_leases(node.ledger, clock())
                     taken = quick.run_step(Step.SEND)
                     assert taken is not None
                     assert taken.state is JobState.STORED

@@ -24,6 +24,7 @@ from fusionnode.worker.steps import StepRunner
 from fusionnode.worker.sweeping import enter_reports
 from tests.support.commitments import CommittingPeer, running_peer
 from tests.support.datasets import Layout, make_mr_series
+from tests.support.ledgers import free_leases
 from tests.support.nodes import Clock, open_test_node, publish_objects
 from tests.support.pacs import StoragePeer, find_free_port
 from tests.support.running import await_value
@@ -282,7 +283,7 @@ def test_what_a_worker_says_that_lost_its_lease_is_dropped(tmp_path: Path, objec
             record(*arguments, **options)
             if not taken:
                 clock.advance(31)
-                node.ledger.release_expired(clock())
+                free_leases(node.ledger, clock())
                 taken.append(None)
                 taken[0] = StepRunner(node, "quick", clock).run_step(Step.SEND)
 
@@ -309,7 +310,7 @@ def test_a_worker_that_hears_that_its_lease_is_lost_stops_sending(tmp_path: Path
 
         def overtake(*arguments: Any, **options: Any) -> None:
             record(*arguments, **options)
-            node.ledger.release_expired(clock() + timedelta(days=1))
+            free_leases(node.ledger, clock() + timedelta(days=1))
             await_value(lambda: heartbeat._lost, pause=0.01)
 
         node.ledger.record_outcome = overtake  # type: ignore[method-assign]
@@ -368,7 +369,7 @@ def test_killed_at_any_moment_the_next_worker_ends_it_with_everything_stored_and
                 break
             await_value(lambda: len(peer.answers) == len(peer.asked))
             clock.advance(31)
-            node.ledger.release_expired(clock())
+            free_leases(node.ledger, clock())
         assert died == 1
         assert node.ledger.find_job(job.id).state is JobState.COMMITTED
     assert set(peer.stored) == {ds.SOPInstanceUID for ds in objects[:2]}

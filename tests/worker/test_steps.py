@@ -14,6 +14,7 @@ from fusionnode.domain.terms import Step
 from fusionnode.errors import LedgerUnavailable
 from fusionnode.wiring import Node
 from fusionnode.worker.steps import StepRunner, next_step
+from tests.support.ledgers import free_leases
 from tests.support.nodes import Clock, open_test_node, queue_job, storage_pacs
 
 
@@ -160,7 +161,7 @@ def test_a_ledger_that_hiccups_when_the_fusion_is_done_costs_a_repetition_and_no
         with pytest.raises(LedgerUnavailable):
             runner.run_step(Step.FUSE)
     clock.advance(3600)
-    assert [one.id for one in node.ledger.release_expired(clock())] == [job.id]
+    assert [one.id for one in free_leases(node.ledger, clock())] == [job.id]
     ended = runner.run_step(Step.FUSE)
     assert ended is not None
     assert ended.state is JobState.FUSED
@@ -179,7 +180,7 @@ def test_a_worker_whose_lease_was_taken_over_keeps_nothing(tmp_path: Path, monke
         outlook = do_the_work(runner, *claimed)  # type: ignore[arg-type]
         if runner is slow:
             clock.advance(3600)
-            node.ledger.release_expired(clock())
+            free_leases(node.ledger, clock())
             assert quick.run_step(Step.PREPARE, job.id) is not None
         return outlook
 
@@ -221,7 +222,7 @@ def test_a_step_that_kills_its_worker_again_and_again_fails_at_last(tmp_path: Pa
     for _ in range(node.settings.work.max_attempts):
         assert node.ledger.claim_job(Step.PREPARE, clock(), 30, "doomed", job.id)
         clock.advance(60)
-        assert node.ledger.release_expired(clock())
+        assert free_leases(node.ledger, clock())
     ended = _runner(node, clock).run_step(Step.PREPARE, job.id)
     assert ended is not None
     assert ended.state is JobState.FAILED
