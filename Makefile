@@ -13,8 +13,8 @@ demo: $(STAMP)
 	$(BIN)/fusionnode demo --out demo-out
 
 # Where the services may not be installed, the tests that need them are skipped and listed; in CI that is a failure.
-# Three processes share out whole files, as many tests wait; WORKERS=0 runs all in one, which a debugger needs.
-WORKERS ?= 3
+# Four processes share out whole files, as many tests wait; WORKERS=0 runs all in one, which a debugger needs.
+WORKERS ?= 4
 test: $(STAMP)
 	@deploy/install-services.sh || [ -z "$$CI" ]
 	$(BIN)/python -m pytest -m "not slow" --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder

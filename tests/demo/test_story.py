@@ -13,6 +13,8 @@ from fusionnode.errors import OutputOccupied
 from tests.support.running import write_quick_pipelines
 
 
+# CI runs the demo itself.
+@pytest.mark.slow
 def test_tell_story_leaves_the_fused_series_and_their_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fusionnode.demo.story.start_pacs", StoragePacs)
     monkeypatch.setenv("FUSIONNODE_PIPELINES", str(write_quick_pipelines(tmp_path)))

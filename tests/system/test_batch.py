@@ -90,6 +90,7 @@ def test_every_way_of_asking_and_fetching_brings_the_same_bytes(site: Site, tmp_
     assert brought["get"] == brought["move"] == brought["web"]
 
 
+@pytest.mark.slow
 def test_a_killed_batch_is_gone_on_with_and_no_pair_is_fused_twice(site: Site, tmp_path: Path) -> None:
     patients = [make_patient(number) for number in range(4)]
     upload(site.orthanc, [*patients, make_patient(8, lonely=True)])
