@@ -27,8 +27,9 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-_out = Console()
-_err = Console(stderr=True)
+# Much of what is printed was written by others: rich takes none of it for markup where it is not told to.
+_out = Console(markup=False, emoji=False)
+_err = Console(stderr=True, markup=False, emoji=False)
 
 Site = Annotated[Path | None, typer.Option("--site", help="Site file (TOML or YAML); see deploy/site.toml.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
@@ -243,7 +244,7 @@ def explain(
         _print_json(facts)
         return
     for line in tell_explanation(facts):
-        _out.print(line, markup=False, highlight=False, soft_wrap=True)
+        _out.print(line, highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -277,7 +278,7 @@ def check(paths: Annotated[list[Path], typer.Argument(help="Pipeline files, fold
     for result in results:
         _out.print(f"{'wrong' if result.mistakes else 'good'}: {result.kind} {result.path}", highlight=False)
         for mistake in result.mistakes:
-            _out.print(f"  {mistake}", markup=False, highlight=False)
+            _out.print(f"  {mistake}", highlight=False)
     if any(result.mistakes for result in results):
         raise typer.Exit(1)
 
@@ -291,8 +292,10 @@ def doctor(site: Site = None) -> None:
     ill = False
     for finding in examine(load_settings(site)):
         ill = ill or finding.well is False
-        _out.print(f"{finding.subject:20} {words[finding.well]:4} ", end="", highlight=False)
-        _out.print(finding.words, markup=False, highlight=False, soft_wrap=True)
+        mark = "[yellow]note[/]" if finding.is_remark else words[finding.well]
+        _out.print(f"{finding.subject:20} ", end="", highlight=False)
+        _out.print(f"{mark:4} ", end="", markup=True, highlight=False)
+        _out.print(finding.words, highlight=False, soft_wrap=True)
     if ill:
         raise typer.Exit(1)
 
@@ -311,7 +314,7 @@ def audit(
     verdict = verify_trail(place, AuditKey(settings.audit.read_key()).of_seals)
     for one in verdict.findings:
         where = f"{one.file}:{one.line}" if one.line else one.file
-        _out.print(f"{'note' if one.sound else 'BROKEN'}: {where} {one.words}", markup=False, highlight=False)
+        _out.print(f"{'note' if one.sound else 'BROKEN'}: {where} {one.words}", highlight=False)
     words = "are whole" if verdict.sound else "are NOT whole"
     _out.print(f"{verdict.records} records in {verdict.files} files {words}", highlight=False)
     if not verdict.sound:
@@ -343,8 +346,8 @@ def main() -> None:
     try:
         app()
     except FusionNodeError as error:
-        _err.print(f"[red]{error.code}[/]: ", end="")
-        _err.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        _err.print(f"[red]{error.code}[/]: ", end="", markup=True)
+        _err.print(str(error), highlight=False, soft_wrap=True)
         sys.exit(2 if isinstance(error, Misconfigured) else 1)
 
 

@@ -14,6 +14,7 @@ from fusionnode import __version__
 from fusionnode.certificates import find_end
 from fusionnode.errors import FusionNodeError
 from fusionnode.exposure import refuse_exposed
+from fusionnode.remarks import list_remarks
 from fusionnode.settings import PeerSettings, Settings, WebArchiveSettings, WebDestinationSettings
 from fusionnode.wiring import build_archive, build_entrance, build_sender, check_secrets, load_pipelines, open_spool
 
@@ -24,10 +25,18 @@ _HTTP_SECONDS = 8.0  # longer than the slowest check behind /readyz
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at. ``well`` is None where it is only a remark."""
+    """One thing looked at. ``well`` is None where it is only told, and to be noted where it ``is_remark``."""
 
     subject: str
     well: bool | None
+    words: str
+    is_remark: bool = False
+
+
+@dataclass(frozen=True)
+class _Remark:
+    """What a probe says that could not tell whether all is well."""
+
     words: str
 
 
@@ -36,7 +45,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield Finding("fusionnode", None, __version__)
     for library in _LIBRARIES:
         yield Finding(library, None, importlib.metadata.version(library))
-    probes: list[tuple[str, Callable[[Settings], str]]] = [
+    probes: list[tuple[str, Callable[[Settings], str | _Remark]]] = [
         ("accelerator", _probe_accelerator),
         ("pipelines", _probe_pipelines),
         ("secrets", _probe_secrets),
@@ -55,15 +64,17 @@ def examine(settings: Settings) -> Iterator[Finding]:
     for name in settings.archives:
         yield _examine_one(f"archive {name}", lambda name=name: _probe_archive(settings, name))  # type: ignore[misc]
     yield _examine_one("reach", lambda: _probe_reach(settings))
+    yield from (Finding(subject, None, words, is_remark=True) for subject, words in list_remarks(settings))
 
 
-def _examine_one(subject: str, probe: Callable[[], str]) -> Finding:
+def _examine_one(subject: str, probe: Callable[[], str | _Remark]) -> Finding:
     try:
-        return Finding(subject, True, probe())
+        said = probe()
     except FusionNodeError as error:
         return Finding(subject, False, str(error))
     except Exception as error:  # whatever a probe trips over is what the administrator has to hear
         return Finding(subject, False, f"{type(error).__name__}: {error}")
+    return Finding(subject, None, said.words) if isinstance(said, _Remark) else Finding(subject, True, said)
 
 
 def _probe_accelerator(settings: Settings) -> str:
@@ -144,8 +155,8 @@ def _probe_certificates(settings: Settings) -> str:
     return f"{len(ends)} files; the first to run out is {path}, on {end:%Y-%m-%d}"
 
 
-def _probe_http(settings: Settings, port: int | None) -> str:
-    """Ask the process that serves on ``port`` whether it is ready, if there is one."""
+def _probe_http(settings: Settings, port: int | None) -> str | _Remark:
+    """Ask the process that serves on ``port`` whether it is ready, if there is one that can be reached from here."""
     if not port:
         return "none; nothing is served"
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.http.host, settings.http.host)
@@ -158,7 +169,7 @@ def _probe_http(settings: Settings, port: int | None) -> str:
         with refusal:
             answered = refusal.read()
     except urllib.error.URLError:
-        return f"nothing answers on {host}:{port}; the process does not run"
+        return _Remark(f"nothing answers on {host}:{port}; the process does not run, or it does in another container")
     try:
         checks = json.loads(answered)["checks"]
         trouble = [f"{name}: {one['words']}" for name, one in checks.items() if not one["well"]]
@@ -169,7 +180,7 @@ def _probe_http(settings: Settings, port: int | None) -> str:
     return f"{url} is ready"
 
 
-def _probe_sweep_port(settings: Settings) -> str:
+def _probe_sweep_port(settings: Settings) -> str | _Remark:
     if not settings.broker_url.get_secret_value():
         return "not used; the node works embedded"
     return _probe_http(settings, settings.http.sweep_port)

@@ -15,14 +15,14 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder, readable by its owner only, and those above it that are missing; they survive a power cut."""
+    """Make a folder and those above it that are missing, for their owner only; they survive a power cut."""
     missing: list[Path] = []
     for one in (folder, *folder.parents):
-        if one.exists():
+        if one.is_dir():
             break
         missing.append(one)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for one in reversed(missing):
+        one.mkdir(mode=0o700, exist_ok=True)
         sync_folder(one.parent)
 
 

@@ -9,39 +9,44 @@ from pathlib import Path
 from fusionnode.errors import SettingsInvalid
 
 _READ_OR_WRITE = stat.S_IROTH | stat.S_IWOTH
+# What renaming in a folder takes.
+_CHANGE = stat.S_IWOTH | stat.S_IXOTH
 
 
-def is_exposed(path: Path) -> bool:
-    """Whether users who are neither the owner nor in the group can read or change ``path``; a missing one is not.
+def find_exposed(path: Path) -> Path | None:
+    """Return what lets users who are neither the owner nor in the group read or change ``path``; None if nothing does.
 
-    A file in a folder that they cannot enter is out of their reach, whatever its own mode says.
+    That is ``path`` itself, or a folder on the way to it in which they may put something else in its place. What lies
+    in a folder that they cannot enter is out of their reach, whatever its own mode says; what is not there is too.
     """
-    return _is_open(path, _READ_OR_WRITE | (stat.S_IXOTH if path.is_dir() else 0))
+    return _find_open(path, _READ_OR_WRITE | (stat.S_IXOTH if path.is_dir() else 0))
 
 
-def is_changeable(path: Path) -> bool:
-    """Whether such users can change ``path``, as `is_exposed` says."""
-    return _is_open(path, stat.S_IWOTH)
+def find_changeable(path: Path) -> Path | None:
+    """Return what lets such users change ``path``, as `find_exposed` says."""
+    return _find_open(path, stat.S_IWOTH)
 
 
 def refuse_exposed(paths: Iterable[Path], what: str) -> None:
-    """Check that no other user of this host can read or change any of ``paths``.
+    """Check that no other user of this host can read, change or replace any of ``paths``.
 
     Raises:
         SettingsInvalid: one of them is in everybody's reach; ``what`` says what they are.
     """
-    for path in filter(is_exposed, paths):
-        raise _name_open(path, f"{what} {path} can be read or changed by every user of this host.", "o-rwx")
+    for path in paths:
+        if culprit := find_exposed(path):
+            raise _name_open(path, culprit, f"{what} {path} can be read or changed by every user of this host", "o-rwx")
 
 
 def refuse_changeable(paths: Iterable[Path], what: str) -> None:
-    """Check that no other user of this host can change any of ``paths``, which everybody may read.
+    """Check that no other user of this host can change or replace any of ``paths``, which everybody may read.
 
     Raises:
         SettingsInvalid: one of them can be changed by everybody; ``what`` says what they are.
     """
-    for path in filter(is_changeable, paths):
-        raise _name_open(path, f"{what} {path} can be changed by every user of this host.", "o-w")
+    for path in paths:
+        if culprit := find_changeable(path):
+            raise _name_open(path, culprit, f"{what} {path} can be changed by every user of this host", "o-w")
 
 
 def refuse_as_root(folder: Path) -> None:
@@ -70,16 +75,33 @@ def _name_user(number: int) -> str:
         return f"#{number}"
 
 
-def _is_open(path: Path, wanted: int) -> bool:
-    """Whether the mode of ``path`` grants others any of the bits ``wanted``, and each folder above lets them in."""
+def _find_open(path: Path, wanted: int) -> Path | None:
+    """Return ``path`` where its mode grants others a bit of ``wanted``, or a folder in which they can replace it."""
     try:
         real = path.resolve(strict=True)
-        ways = [stat.S_IMODE(folder.stat().st_mode) for folder in real.parents]
-        return bool(real.stat().st_mode & wanted) and all(way & stat.S_IXOTH for way in ways)
+        # Behind a link there are two ways, and who can turn either of them has replaced the file.
+        ways = dict.fromkeys(way.resolve() for way in (*path.absolute().parents, *real.parents))
+        if real.stat().st_mode & wanted and _is_reached(real):
+            return path
+        return next((way for way in ways if _is_replaceable_in(way)), None)
     except OSError:
-        return False
+        return None
 
 
-def _name_open(path: Path, words: str, change: str) -> SettingsInvalid:
-    remedy = f"Run `chmod {change} {path}`, and leave it to the user that runs fusionnode."
-    return SettingsInvalid(words, remedy=remedy, path=str(path))
+def _is_reached(real: Path) -> bool:
+    """Whether each folder above lets others in."""
+    return all(folder.stat().st_mode & stat.S_IXOTH for folder in real.parents)
+
+
+def _is_replaceable_in(folder: Path) -> bool:
+    """Whether others can rename what lies in ``folder``; with the sticky bit only what is their own."""
+    mode = folder.stat().st_mode
+    return mode & _CHANGE == _CHANGE and not mode & stat.S_ISVTX and _is_reached(folder)
+
+
+def _name_open(path: Path, culprit: Path, words: str, change: str) -> SettingsInvalid:
+    if culprit == path:
+        remedy = f"Run `chmod {change} {path}`, and leave it to the user that runs fusionnode."
+        return SettingsInvalid(f"{words}.", remedy=remedy, path=str(path))
+    words = f"{words}, who can put another in its place in {culprit}."
+    return SettingsInvalid(words, remedy=f"Run `chmod o-w {culprit}`, or keep it elsewhere.", path=str(path))

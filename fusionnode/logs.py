@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import sys
 import threading
 import time
 import warnings
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from fusionnode.errors import format_frames
@@ -116,9 +118,10 @@ def configure_logging(level: int = logging.INFO, *, as_json: bool = False, role:
 
 
 def configure_service(role: str, *, as_json: bool) -> None:
-    """Set the log lines of a process that runs for long; what ends a thread of it is told without its words."""
+    """Set the log lines of a process that runs for long; what ends it, or a thread, is told without its words."""
     configure_logging(logging.getLogger().level, as_json=as_json, role=role)
     threading.excepthook = _log_thread_end
+    sys.excepthook = _log_end
 
 
 @contextmanager
@@ -130,6 +133,10 @@ def job_context(job_id: str, series: Iterable[str] = ()) -> Iterator[None]:
     finally:
         _series.reset(series_token)
         _job_id.reset(job_token)
+
+
+def _log_end(_kind: type[BaseException], problem: BaseException, _trace: TracebackType | None) -> None:
+    _logger.critical("the process ends: %s", format_frames(problem))
 
 
 def _log_thread_end(ended: threading.ExceptHookArgs) -> None:

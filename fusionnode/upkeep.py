@@ -49,9 +49,15 @@ def backup(
     site: Site = None,
 ) -> None:
     """Copy ledger and spool into a new folder while the node works."""
+    from fusionnode.index.store import open_ledger
     from fusionnode.worker.backup import back_up
+    from fusionnode.worker.commanded import commanded
 
-    facts = back_up(load_settings(site), out)
+    settings = load_settings(site)
+    # Where no node is, none is begun by telling of it.
+    open_ledger(settings.ledger_url).close()
+    with commanded(settings, "backup", str(out.absolute())):
+        facts = back_up(settings, out)
     typer.echo(f"{sum(facts['files'].values())} files and the ledger are in {out}")
 
 
@@ -61,6 +67,10 @@ def restore(
 ) -> None:
     """Put a backup into an empty spool and an empty database."""
     from fusionnode.worker.backup import restore as put_back
+    from fusionnode.worker.commanded import commanded
 
-    facts = put_back(load_settings(site), folder)
-    typer.echo(f"{sum(facts['files'].values())} files and the ledger of {facts['taken_at']} are back")
+    settings = load_settings(site)
+    facts = put_back(settings, folder)
+    # Told when it is done: a trail begun before would be in the way of this restore, and of the next one if it failed.
+    with commanded(settings, "restore", str(folder.absolute()), {"taken_at": facts["taken_at"]}):
+        typer.echo(f"{sum(facts['files'].values())} files and the ledger of {facts['taken_at']} are back")

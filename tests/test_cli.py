@@ -10,12 +10,15 @@ from pathlib import Path
 import pytest
 
 from fusionnode.domain.job import JobEvent
-from fusionnode.domain.terms import Step
+from fusionnode.domain.series import SeriesKey
+from fusionnode.domain.terms import SeriesState, Step
+from fusionnode.errors import Refused
 from fusionnode.settings import load_settings
 from fusionnode.wiring import open_node
 from tests.support.command_server import CommandServer, Ended
 from tests.support.datasets import Identity, Layout, make_mr_series, make_pt_series
 from tests.support.files import write_series
+from tests.support.ledgers import make_headers, make_job
 from tests.support.nodes import MOMENT, publish_objects
 from tests.support.running import FUSIONNODE
 
@@ -179,6 +182,31 @@ def test_light_commands_do_not_load_the_heavy_libraries(new_site: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", probe], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.stderr.splitlines() == [f"{name} set()" for name in (*(arguments[0] for arguments in light), "worker")]
+
+
+_HOSTILE = "[/x] [link=https://example.org]y[/link] [red]z :warning:"
+
+
+def test_what_others_wrote_is_printed_as_it_is_in_tables_and_in_errors(run: Run, tmp_path: Path) -> None:
+    site = tmp_path / "site.toml"
+    site.write_text('spool = "spool"\n[destinations.pacs]\nae_title = "PACS"\nhost = "127.0.0.1"\nport = 1\n')
+    node = open_node(load_settings(site))
+    header = replace(make_headers()[0], modality=_HOSTILE)
+    node.ledger.record_instance(header, MOMENT)
+    node.ledger.set_series_state(SeriesKey(header.series_instance_uid, 1), SeriesState.COMPLETE, _HOSTILE)
+    node.ledger.add_job(make_job())
+    claimed = node.ledger.claim_job(Step.PREPARE, MOMENT, 30, "worker")
+    assert claimed is not None
+    node.ledger.advance_job(claimed, JobEvent.REFUSED, MOMENT, Refused(_HOSTILE))
+    for command, times in (("series", 2), ("jobs", 1)):
+        shown = run(command, "--site", str(site))
+        assert shown.status == 0, shown.errors
+        # Columns are narrow, and words broken in the middle.
+        letters = Counter(letter for letter in shown.output if letter in "[]:/")
+        assert all(letters[letter] >= times * _HOSTILE.count(letter) for letter in "[]"), shown.output
+        assert "\x1b" not in shown.output
+    wrong = run("retry", "[/x]", "--site", str(site))
+    assert (wrong.status, "[/x]" in wrong.errors) == (1, True)
 
 
 def test_resend_and_jobs_tell_each_destination_s_account(run: Run, tmp_path: Path) -> None:

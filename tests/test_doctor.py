@@ -72,6 +72,12 @@ def test_who_can_send_is_told_and_that_anybody_can_is_ill(tmp_path: Path) -> Non
     )
 
 
+def test_what_others_could_do_is_remarked_and_not_ill(tmp_path: Path) -> None:
+    settings = make_settings(tmp_path, host="0.0.0.0", peers={"ct": PeerSettings(ae_title="CT")})
+    remarks = {finding.subject: finding.well for finding in examine(settings) if finding.is_remark}
+    assert {"peers": None, "tls": None}.items() <= remarks.items()
+
+
 def test_secrets_that_others_can_read_are_ill(tmp_path: Path) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -141,7 +147,9 @@ def test_a_process_that_serves_http_is_asked_whether_it_is_ready(tmp_path: Path)
             findings = _findings(make_settings(tmp_path, http=http, broker_url="redis://127.0.0.1:1/0"))
         finally:
             endpoint.stop()
-        assert "does not run" in findings["http.sweep_port"][1]
+        well, words = findings["http.sweep_port"]
+        assert well is None, "neither well nor ill: it may not have been started, or be in another container"
+        assert "does not run" in words
         return findings["http.port"]
 
     assert look({"spool": lambda: "1 MiB free"})[0] is True

@@ -1,6 +1,7 @@
 """What other users of the host can reach is found, and only that."""
 
 import os
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fusionnode.errors import SettingsInvalid
-from fusionnode.exposure import is_changeable, is_exposed, refuse_as_root, refuse_changeable, refuse_exposed
+from fusionnode.exposure import find_changeable, find_exposed, refuse_as_root, refuse_changeable, refuse_exposed
 
 
 @pytest.fixture
@@ -30,13 +31,14 @@ def _make(path: Path, mode: int) -> Path:
     ("mode", "exposed"), [(0o600, False), (0o640, False), (0o660, False), (0o644, True), (0o602, True), (0o611, False)]
 )
 def test_a_file_is_exposed_where_others_may_read_or_write_it(open_folder: Path, mode: int, exposed: bool) -> None:
-    assert is_exposed(_make(open_folder / "key", mode)) is exposed
+    path = _make(open_folder / "key", mode)
+    assert find_exposed(path) == (path if exposed else None)
 
 
 @pytest.mark.parametrize(("mode", "changeable"), [(0o644, False), (0o664, False), (0o646, True), (0o602, True)])
 def test_what_everybody_may_read_nobody_else_may_change(open_folder: Path, mode: int, changeable: bool) -> None:
     path = _make(open_folder / "ca.pem", mode)
-    assert is_changeable(path) is changeable
+    assert find_changeable(path) == (path if changeable else None)
     if changeable:
         with pytest.raises(SettingsInvalid, match=r"The certificate in .* can be changed") as refusal:
             refuse_changeable([path], "The certificate in")
@@ -50,26 +52,68 @@ def test_a_folder_is_exposed_where_others_may_even_enter_it(open_folder: Path, m
     spool = open_folder / "spool"
     spool.mkdir()
     spool.chmod(mode)
-    assert is_exposed(spool) is exposed
+    assert find_exposed(spool) == (spool if exposed else None)
 
 
 def test_a_file_in_a_folder_that_nobody_enters_is_out_of_reach(open_folder: Path) -> None:
     inside = open_folder / "closed"
     inside.mkdir()
     path = _make(inside / "key", 0o666)
-    assert is_exposed(path)
+    assert find_exposed(path)
     inside.chmod(0o770)
-    assert not is_exposed(path)
+    assert not find_exposed(path)
+
+
+@pytest.mark.parametrize(("mode", "replaceable"), [(0o777, True), (0o1777, False), (0o775, False), (0o772, False)])
+@pytest.mark.parametrize("below", ["", "closed"])
+def test_where_others_can_rename_what_lies_there_they_can_replace_it_whatever_its_own_mode(
+    open_folder: Path, below: str, mode: int, replaceable: bool
+) -> None:
+    shared = open_folder / "shared"
+    (shared / below).mkdir(parents=True, mode=0o700)
+    path = _make(shared / below / "key", 0o600)
+    shared.chmod(mode)
+    culprit = shared if replaceable else None
+    assert find_exposed(path) == culprit
+    assert find_changeable(path) == culprit
+    if replaceable:
+        with pytest.raises(SettingsInvalid, match=f"put another in its place in {shared}") as refusal:
+            refuse_changeable([path], "The site file")
+        assert refusal.value.remedy.startswith(f"Run `chmod o-w {shared}`")
+    open_folder.chmod(0o700)
+    refuse_exposed([path], "The key")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become nobody")
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o775, 0o776, 0o773])
+def test_it_is_told_where_another_user_really_can_replace_a_file(open_folder: Path, mode: int) -> None:
+    shared = open_folder / "shared"
+    shared.mkdir()
+    path = _make(shared / "site.toml", 0o644)
+    shared.chmod(mode)
+    told = find_changeable(path) is not None
+    moved = subprocess.run(["mv", path, shared / "away"], user=65534, group=65534, extra_groups=[], check=False)
+    assert told is (moved.returncode == 0)
+
+
+def test_a_link_that_others_can_turn_is_no_better_than_the_file(open_folder: Path, tmp_path: Path) -> None:
+    shared = open_folder / "shared"
+    shared.mkdir()
+    link = shared / "key"
+    link.symlink_to(_make(tmp_path / "key", 0o600))
+    assert find_changeable(link) is None
+    shared.chmod(0o777)
+    assert find_changeable(link) == shared
 
 
 def test_it_is_the_file_behind_a_link_that_counts(open_folder: Path, tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(_make(open_folder / "key", 0o644))
-    assert is_exposed(link)
+    assert find_exposed(link)
 
 
 def test_what_is_not_there_is_not_exposed(open_folder: Path) -> None:
-    assert not is_exposed(open_folder / "gone")
+    assert not find_exposed(open_folder / "gone")
     refuse_exposed([open_folder / "gone"], "The key")
 
 

@@ -172,6 +172,32 @@ def test_a_thread_that_ends_by_an_error_is_told_without_its_words(
     assert "DOE" not in told
 
 
+_FAIL = """
+from fusionnode import cli
+from fusionnode.logs import configure_service
+
+@cli.app.command()
+def fail(form: str) -> None:
+    configure_service("serve", as_json=form == "json")
+    try:
+        raise KeyError("DOE^JANE")
+    except KeyError as problem:
+        raise ValueError("DOE^JOHN") from problem
+
+cli.main()
+"""
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_what_ends_a_service_is_a_line_of_its_log_without_its_words(form: str) -> None:
+    done = subprocess.run([sys.executable, "-c", _FAIL, "fail", form], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    told = json.loads(done.stderr)["message"] if form == "json" else done.stderr
+    assert "the process ends: ValueError" in told
+    assert "Traceback" not in told
+    assert "DOE" not in done.stderr + done.stdout
+
+
 def test_the_context_of_a_job_follows_into_its_threads_only_where_it_is_carried() -> None:
     seen: list[str] = []
     with job_context("abc123"):

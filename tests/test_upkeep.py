@@ -8,8 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from fusionnode.cli import app
-from fusionnode.errors import FusionNodeError, Misconfigured, OutputOccupied, SeriesUnknown
+from fusionnode.errors import BackupIncomplete, FusionNodeError, Misconfigured, OutputOccupied, SeriesUnknown
 from fusionnode.settings import load_settings
+from fusionnode.traces.verify import verify_trail
 from fusionnode.wiring import open_node
 from tests.support.nodes import make_pair, publish_objects, trust_clock
 
@@ -53,10 +54,23 @@ def test_a_dry_run_where_no_node_is_makes_none(site: Path, there: list[str]) -> 
 
 
 def test_a_dry_run_changes_nothing(site: Path) -> None:
-    open_node(load_settings(site)).ledger.close()
-    before = sorted(site.parent.rglob("*"))
-    assert _run(site, "clean", "--dry-run") == "0 of 0 would go\n"
-    assert sorted(site.parent.rglob("*")) == before
+    node = open_node(load_settings(site))
+    publish_objects(node, make_pair()[0][:2])
+    trust_clock(node, datetime.now(UTC))
+    node.ledger.close()
+    before = _picture(site.parent)
+    assert before["spool/clock.json"][1], "there is something to change"
+    assert _run(site, "clean", "--dry-run").endswith(" would go\n")
+    assert _picture(site.parent) == before
+
+
+def _picture(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Return times and content of all files and folders below ``folder``, but for what SQLite opens to read."""
+    return {
+        str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else b"")
+        for path in folder.rglob("*")
+        if not path.name.endswith(("-wal", "-shm")) and path != folder / "spool"
+    }
 
 
 def test_quarantine_and_release(site: Path) -> None:
@@ -75,3 +89,33 @@ def test_backup_and_restore(site: Path, tmp_path: Path) -> None:
     (tmp_path / "spool").rename(tmp_path / "lost")
     assert "2 files and the ledger of 20" in _run(site, "restore", str(tmp_path / "copy"))
     assert open_node(load_settings(site)).ledger.find_job(job.id) == job
+
+
+def test_who_backed_up_and_put_back_is_in_the_trail_and_that_it_failed(site: Path, tmp_path: Path) -> None:
+    def list_told() -> list[tuple[str, int, str]]:
+        settings = load_settings(site)
+        assert verify_trail(settings.spool / "audit", b"").sound
+        lines = [line for path in (settings.spool / "audit").iterdir() for line in path.read_text().splitlines()]
+        told = [one for one in map(json.loads, lines) if one.get("event", "").startswith("Command")]
+        return [(one["event"], one["outcome"], one["objects"][0]["Job, Series or Folder"]) for one in told]
+
+    copy, empty = str(tmp_path / "copy"), tmp_path / "empty"
+    open_node(load_settings(site)).ledger.close()
+    _run(site, "backup", str(tmp_path / "first"))
+    _run(site, "backup", copy)
+    with pytest.raises(OutputOccupied):
+        _run(site, "backup", copy)
+    first = [("Command: backup", 0, str(tmp_path / "first"))]
+    assert sorted(list_told()) == sorted([*first, ("Command: backup", 0, copy), ("Command: backup", 4, copy)])
+    (tmp_path / "spool").rename(tmp_path / "lost")
+    empty.mkdir()
+    with pytest.raises(BackupIncomplete):
+        _run(site, "restore", str(empty))
+    _run(site, "restore", copy)
+    assert sorted(list_told()) == sorted([*first, ("Command: restore", 0, copy)]), "those of the backup are kept"
+
+
+def test_a_backup_where_no_node_is_makes_none(site: Path, tmp_path: Path) -> None:
+    with pytest.raises(FusionNodeError):
+        _run(site, "backup", str(tmp_path / "copy"))
+    assert [path.name for path in tmp_path.iterdir()] == ["site.toml"]

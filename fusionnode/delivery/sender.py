@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydicom.uid import UID
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import _config
 from pynetdicom.association import Association
 from pynetdicom.events import EVT_N_EVENT_REPORT, EVT_PDU_SENT, Event, EventHandlerType
@@ -27,7 +27,7 @@ from fusionnode.delivery.transcode import read_plain
 from fusionnode.dimse.association import open_association, own_answers
 from fusionnode.dimse.node import Patience
 from fusionnode.errors import CaptureInvalid, CommitmentRefused
-from fusionnode.flow.commitment import build_request, read_report
+from fusionnode.flow.commitment import build_request, read_report, require_bounded
 from fusionnode.flow.ports import CommitmentReport, Delivery, DeliveryOutcome
 
 logger = logging.getLogger(__name__)
@@ -39,6 +39,8 @@ it later, over one of their own."""
 _PATIENCE = Patience()
 _REQUEST_COMMITMENT = 1
 """Action Type ID (PS3.4 section J.3.2)."""
+_PLAIN: list[str | UID] = [ImplicitVRLittleEndian, ExplicitVRLittleEndian]
+"""Without the deflated one, in which a short report may be a huge one."""
 
 
 def _drop_report(report: CommitmentReport) -> None:
@@ -103,6 +105,7 @@ class AssociationSender:
         heard, answered = threading.Event(), threading.Event()
 
         def hear(event: Event) -> tuple[int, None]:
+            require_bounded(getattr(event.request, "EventInformation", None))
             self._keep_report(read_report(event.event_information))
             heard.set()
             return 0x0000, None
@@ -111,7 +114,7 @@ class AssociationSender:
             if heard.is_set() and isinstance(event.pdu, P_DATA_TF):
                 answered.set()
 
-        contexts = [build_context(StorageCommitmentPushModel)]
+        contexts = [build_context(StorageCommitmentPushModel, _PLAIN)]
         handlers: list[EventHandlerType] = [(EVT_N_EVENT_REPORT, hear), (EVT_PDU_SENT, notice)]
         with open_association(peer, contexts, self._patience, handlers) as assoc:
             if not assoc.is_established:

@@ -54,7 +54,7 @@ def tell_story(out: Path, console: Console) -> None:
             console.print(f"node: FUSIONNODE on 127.0.0.1:{port}, embedded, SQLite", soft_wrap=True)
             _send_all(head, port, console)
             jobs = _await_jobs(node, expected=2)
-        console.print("[bold]arrived in the PACS[/]")
+        console.print("[bold]arrived in the PACS[/]", markup=True)
         for job in jobs:
             _show(_Scene(out, head, pacs, node.pipelines[job.pipeline]), job, console)
 

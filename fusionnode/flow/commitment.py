@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from io import BytesIO
 
 from pydicom import Dataset
 from pydicom.uid import UID
@@ -14,6 +15,14 @@ from fusionnode.flow.ports import CommitmentReport, Delivery, Ledger, ReportFate
 
 logger = logging.getLogger(__name__)
 
+MAX_REPORT_BYTES = 1 << 20
+"""Of an encoded report. An item takes 96 bytes with UIDs of ours, 180 with the longest there may be, and a consignment
+of two stacks of 512 slices has about a thousand of them: room for five times as many."""
+MAX_REPORT_ITEMS = 10_000
+"""Of a report: as many as fit with UIDs in them. An empty one has eight bytes and takes a hundredfold of memory."""
+
+_ITEM_TAGS = (bytes.fromhex("fffe e000"), bytes.fromhex("feff 00e0"))
+
 
 def build_request(transaction_uid: str, deliveries: Sequence[Delivery]) -> Dataset:
     """Return the Action Information that asks for these instances (PS3.4 table J.3-1)."""
@@ -21,6 +30,21 @@ def build_request(transaction_uid: str, deliveries: Sequence[Delivery]) -> Datas
     ds.TransactionUID = UID(transaction_uid)
     ds.ReferencedSOPSequence = [_refer(one) for one in deliveries]
     return ds
+
+
+def require_bounded(information: BytesIO | None) -> None:
+    """Refuse an Event Information beyond all need, before it is decoded; as it came, and not deflated.
+
+    Raises:
+        DatasetUnreadable: it has more than `MAX_REPORT_BYTES`, or what looks like more than `MAX_REPORT_ITEMS` items
+            (PS3.5 section 7.5) in either byte order.
+    """
+    encoded = information.getvalue() if information is not None else b""
+    if len(encoded) > MAX_REPORT_BYTES or sum(encoded.count(tag) for tag in _ITEM_TAGS) > MAX_REPORT_ITEMS:
+        raise DatasetUnreadable(
+            f"A storage commitment report has more than {MAX_REPORT_BYTES} bytes or {MAX_REPORT_ITEMS} items.",
+            remedy="No consignment of this node has that many instances; ask whoever runs the archive what it reports.",
+        )
 
 
 def read_report(information: Dataset) -> CommitmentReport:

@@ -1,7 +1,7 @@
 """The plot of getting rid: what is delivered and old enough goes, what waits never does."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -14,7 +14,9 @@ from fusionnode.domain.retention import (
     judge_results,
     judge_series,
 )
+from fusionnode.errors import Unavailable
 from fusionnode.faults import FaultPoint, reach
+from fusionnode.flow.observing import ExchangeObserver
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +42,11 @@ class Holdings(Protocol):
     def discard_results(self, job_id: str, limits: RetentionLimits, now: datetime) -> Judgement:
         """Give up what a job published, if that is right at this very moment."""
 
-    def finish_discards(self, remove: Callable[[Sequence[str]], None], limit: int) -> int:
-        """Have ``remove`` take up to ``limit`` paths that were given up out of sight, and forget them."""
+    def finish_discards(self, remove: Callable[[Sequence[str]], Collection[str]], limit: int, after: str) -> str:
+        """Have ``remove`` take up to ``limit`` of the given up paths that follow ``after`` out of sight; forget them.
+
+        Those that ``remove`` returns stay listed. Returns the last path, with which to go on; empty at the end.
+        """
 
     def count_waiting(self) -> int:
         """How many jobs are still to be computed."""
@@ -50,8 +55,11 @@ class Holdings(Protocol):
 class Trash(Protocol):
     """Where files go before they are gone."""
 
-    def throw(self, places: Sequence[str]) -> None:
-        """Move what lies at ``places``, relative to the spool, out of sight; what is not there is gone already."""
+    def throw(self, places: Sequence[str]) -> dict[str, Unavailable]:
+        """Move what lies at ``places``, relative to the spool, out of sight; what is not there is gone already.
+
+        Returns those that could not be moved, and what hindered each.
+        """
 
     def empty(self) -> int:
         """Delete what lies there; return how much it was."""
@@ -135,46 +143,75 @@ class Housekeeper:
         unusable = self.trash.list_unusable(now - limits.failed) if now - limits.since >= limits.failed else []
         return [*series, *results, *(Finding("unusable", place, why) for place in unusable)]
 
-    def clean(self, now: datetime) -> list[Finding]:
+    def clean(self, now: datetime, observer: ExchangeObserver) -> list[Finding]:
         """Delete what may be deleted at ``now``; return what that was.
+
+        ``observer`` is told of each as soon as it is decided: whatever ends this process later, the files go. What
+        cannot be moved is logged, hinders nothing else, and is tried again the next time.
 
         Raises:
             Unavailable: the database or the spool is; the next round goes on where this one stopped.
         """
         # What an earlier round began, before anything else is decided.
-        end_deletions(self.holdings, self.trash)
-        gone = [one for one in (self._discard(found, now) for found in self.list_old(now)) if one is not None]
-        self.trash.throw(
-            [one.name for one in gone if one.kind == "unusable"] + self.trash.list_leftovers(now - _LEFTOVER)
-        )
-        end_deletions(self.holdings, self.trash)
+        stuck = _take_away(self.holdings, self.trash)
+        gone = []
+        for found in self.list_old(now):
+            if found.kind == "unusable":
+                hindered = self.trash.throw([found.name])
+                stuck |= hindered
+                decided = None if hindered else found
+            else:
+                decided = self._discard(found, now)
+            if decided is not None:
+                _tell(decided, observer)
+                gone.append(decided)
+        stuck |= self.trash.throw(self.trash.list_leftovers(now - _LEFTOVER))
+        stuck |= _take_away(self.holdings, self.trash)
+        if stuck:
+            logger.warning("%d places could not be cleared. The first: %s", len(stuck), next(iter(stuck.values())))
         return gone
 
     def _discard(self, found: Finding, now: datetime) -> Finding | None:
         """Decide once more, where nobody can interfere; None when it has to stay after all."""
         if not found.judgement.discard or self.limits is None:
             return None
-        judgement, limits = found.judgement, self._date_limits(self.limits, now)
-        if found.kind == "series":
-            judgement = self.holdings.discard_series(found.name, limits, now)
-        elif found.kind == "results":
-            judgement = self.holdings.discard_results(found.name, limits, now)
-        if not judgement.discard:
-            return None
-        reach(FaultPoint.DISCARD_DECIDED)
-        logger.info("%s %s: deleted, because %s", found.kind, found.name, judgement.why)
-        return Finding(found.kind, found.name, judgement)
+        give_up = self.holdings.discard_series if found.kind == "series" else self.holdings.discard_results
+        judgement = give_up(found.name, self._date_limits(self.limits, now), now)
+        return Finding(found.kind, found.name, judgement) if judgement.discard else None
 
 
 def end_deletions(holdings: Holdings, trash: Trash) -> None:
     """Take what was given up out of sight, also what a process left that died over it, and away.
 
     Raises:
-        Unavailable: the database or the spool is; whatever is left is still listed.
+        Unavailable: the database or the spool is, or something could not be moved, and all else was; whatever is left
+            is still listed.
     """
-    while holdings.finish_discards(trash.throw, _BATCH) == _BATCH:
-        continue
+    stuck = _take_away(holdings, trash)
+    if stuck:
+        raise next(iter(stuck.values()))
+
+
+def _take_away(holdings: Holdings, trash: Trash) -> dict[str, Unavailable]:
+    """Do so past whatever cannot be moved; return that, and what hindered it."""
+    stuck: dict[str, Unavailable] = {}
+
+    def remove(places: Sequence[str]) -> dict[str, Unavailable]:
+        hindered = trash.throw(places)
+        stuck.update(hindered)
+        return hindered
+
+    last = holdings.finish_discards(remove, _BATCH, "")
+    while last:
+        last = holdings.finish_discards(remove, _BATCH, last)
     trash.empty()
+    return stuck
+
+
+def _tell(gone: Finding, observer: ExchangeObserver) -> None:
+    observer.data_deleted(gone.kind, gone.name, gone.judgement.why)
+    logger.info("%s %s: deleted, because %s", gone.kind, gone.name, gone.judgement.why)
+    reach(FaultPoint.DISCARD_DECIDED)
 
 
 @dataclass

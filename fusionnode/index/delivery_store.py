@@ -6,10 +6,12 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, func, select, update
 
+from fusionnode.domain.job import Job
 from fusionnode.errors import JobUnknown
 from fusionnode.flow.ports import Delivery, DeliveryOutcome
 from fusionnode.index.consignment_rows import AT_THE_BEGINNING, match_consignment
 from fusionnode.index.database import Store, insert_new
+from fusionnode.index.job_store import require_fence
 from fusionnode.index.tables import ConsignmentRow, DeliveryRow, JobRow
 
 
@@ -53,13 +55,16 @@ class DeliveryStore(Store):
         with self._database.read() as connection:
             return [Delivery(**row) for row in connection.execute(query).mappings()]
 
-    def record_outcome(self, outcome: DeliveryOutcome, now: datetime, *, given_up: bool = False) -> None:
-        """Account for one attempt at one instance; one that was stored stays stored, whatever comes after.
+    def record_outcome(self, job: Job, outcome: DeliveryOutcome, now: datetime, *, given_up: bool = False) -> None:
+        """Account for one attempt at one instance of ``job``, if and only if ``job.fence`` is still the current one.
+
+        One that was stored stays stored, whatever comes after. What a worker that is overtaken brought is sent again.
 
         ``given_up`` ends it: it is owed no more until it is sent again by hand.
 
         Raises:
-            JobUnknown: this instance was never owed to this destination.
+            JobUnknown: there is no such job, or this instance of it was never owed to this destination.
+            LeaseLost: the job was claimed again or moved on since.
         """
         owed = outcome.delivery
         values = {
@@ -73,18 +78,19 @@ class DeliveryStore(Store):
         statement = (
             update(DeliveryRow)
             .where(
-                DeliveryRow.job_id == owed.job_id,
+                DeliveryRow.job_id == job.id,
                 DeliveryRow.destination == owed.destination,
                 DeliveryRow.sop_instance_uid == owed.sop_instance_uid,
             )
             .values(values)
         )
         with self._database.write() as connection:
+            require_fence(connection, job)
             if connection.execute(statement).rowcount != 1:
                 raise JobUnknown(
-                    f"SOP instance {owed.sop_instance_uid} of job {owed.job_id} is not owed to {owed.destination}.",
+                    f"SOP instance {owed.sop_instance_uid} of job {job.id} is not owed to {owed.destination}.",
                     remedy="See `fusionnode jobs`.",
-                    job_id=owed.job_id,
+                    job_id=job.id,
                 )
 
     def count_deliveries(self, job_id: str) -> tuple[int, int]:

@@ -20,13 +20,14 @@ LARGEST_COUNT = 2**31 - 1
 """Counts beyond this are claims, not counts; it is also what fits the database."""
 
 _LONGEST_TEXT = 1024
-_UNPRINTABLE = ("Cc", "Cs")
+# Control characters, halves of pairs, what turns the direction of the text around it, and ends of lines.
+_UNPRINTABLE = ("Cc", "Cs", "Cf", "Zl", "Zp")
 _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _INTEGER = re.compile(r"[+-]?\d{1,12}")
 
 
 def read_text(ds: Dataset, keyword: str | int) -> str:
-    """Return the value as clean text: decoded, without padding or control characters; empty when absent.
+    """Return the value as clean text: decoded, without padding or what no screen shows; empty when absent.
 
     Several values are joined with a backslash. At most 1024 characters are kept.
     """

@@ -98,20 +98,21 @@ class RetentionStore(Store):
                 append_event(connection, Event(now, job_id, "discarded", f"Its results: {judgement.why}."))
             return judgement
 
-    def finish_discards(self, remove: Callable[[Sequence[str]], None], limit: int = 500) -> int:
-        """Have ``remove`` take up to ``limit`` paths that were given up out of sight, and forget them; return how many.
+    def finish_discards(
+        self, remove: Callable[[Sequence[str]], Collection[str]], limit: int = 500, after: str = ""
+    ) -> str:
+        """Have ``remove`` take up to ``limit`` of the given up paths that follow ``after`` out of sight; forget them.
 
-        Nobody else can have one of the paths meanwhile. When ``remove`` fails, or this process dies in it, all of them
-        are still listed.
+        Nobody else can have one of the paths meanwhile. Those that ``remove`` returns stay listed; when it fails, or
+        this process dies in it, all of them do. Returns the last path, with which to go on; empty at the end.
         """
-        listed = select(DiscardRow.path).order_by(DiscardRow.path).limit(limit).with_for_update(skip_locked=True)
+        following = select(DiscardRow.path).where(DiscardRow.path > after).order_by(DiscardRow.path)
         with self._database.write() as connection:
-            paths = list(connection.execute(listed).scalars())
-            if paths:
-                remove(paths)
-            for chunk in split_values(paths):
+            paths = list(connection.execute(following.limit(limit).with_for_update(skip_locked=True)).scalars())
+            stuck = remove(paths) if paths else ()
+            for chunk in split_values({*paths} - {*stuck}):
                 connection.execute(delete(DiscardRow).where(DiscardRow.path.in_(chunk)))
-        return len(paths)
+        return paths[-1] if len(paths) == limit else ""
 
     def follow_sources(self, job_id: str, fixed: SeriesKey, moving: SeriesKey) -> None:
         """Have a job that a human may retry use these generations; the ones it knew may be deleted.

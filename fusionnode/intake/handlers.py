@@ -1,6 +1,7 @@
 """Answers C-ECHO, C-STORE and commitment reports, and logs associations, without patient data (edge)."""
 
 import logging
+import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
@@ -10,7 +11,7 @@ from pynetdicom import evt
 from pynetdicom.events import Event
 
 from fusionnode.errors import DatasetUnreadable, SpoolFull, UidMalformed, format_frames
-from fusionnode.flow.commitment import read_report
+from fusionnode.flow.commitment import read_report, require_bounded
 from fusionnode.flow.observing import UNOBSERVED, IntakeObserver
 from fusionnode.flow.ports import CommitmentReport, StoredFile
 from fusionnode.intake.access import NO_REASON
@@ -44,6 +45,8 @@ class Reception:
         self._observer = observer
         self._keep_report = keep_report
         self._seen: OrderedDict[str, str] = OrderedDict()
+        # What a report takes while it is decoded is taken once, however many peers send one.
+        self._decoding = threading.Lock()
 
     def list_handlers(self) -> list[Any]:
         """Return (event, handler) pairs to bind."""
@@ -73,9 +76,16 @@ class Reception:
             logger.error("The association was not set up for streaming; the instance is refused")
             return Status.PROCESSING_FAILURE
         provider.claim(stream)
-        status = self._try_to_keep(event, stream, provider)
-        provider.visit.begin(self._observer, partial(describe_peer, event.assoc))
-        self._observer.instance_answered(provider.key, stream.describe_answer(status))
+        if not provider.visit.enter():
+            # It lay in a connection that is closed: nobody hears the answer, and its end has been told.
+            stream.discard()
+            return Status.PROCESSING_FAILURE
+        try:
+            status = self._try_to_keep(event, stream, provider)
+            provider.visit.begin(self._observer, partial(describe_peer, event.assoc))
+            self._observer.instance_answered(provider.key, stream.describe_answer(status))
+        finally:
+            provider.visit.leave(self._observer)
         return status
 
     def _try_to_keep(self, event: Event, stream: InstanceStream, provider: StreamingProvider) -> int:
@@ -98,7 +108,9 @@ class Reception:
         try:
             # Small, and what leads to space becoming free: taken when instances are not any more.
             self._spool.require_free(self._spool.reserve_bytes // 4)
-            self._keep_report(_read_report(event))
+            with self._decoding:
+                report = _read_report(event)
+            self._keep_report(report)
         except SpoolFull as problem:
             logger.error("Commitment report refused: %s", problem)
             return Status.RESOURCE_LIMITATION, None
@@ -189,8 +201,9 @@ def _read_report(event: Event) -> CommitmentReport:
     """Return what a peer reports.
 
     Raises:
-        DatasetUnreadable: these are no data elements, or not those of a report.
+        DatasetUnreadable: these are no data elements, or not those of a report, or too many.
     """
+    require_bounded(getattr(event.request, "EventInformation", None))
     try:
         return read_report(event.event_information)
     except NOT_CODABLE as problem:

@@ -4,10 +4,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from fusionnode.dimse.sockets import PDU_LIMIT_BYTES
 from fusionnode.errors import SettingsInvalid
-
-# Large enough for an association request that offers everything in every syntax, small enough to be harmless.
-PDU_LIMIT_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from fusionnode.intake.handlers import Reception
 from fusionnode.intake.limits import ListenerLimits
 from fusionnode.intake.reports import ReportFolder
 from fusionnode.intake.sockets import IntakeServer, hang_up
-from fusionnode.intake.spool import Spool
+from fusionnode.intake.spool import STALE_SECONDS, Spool
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +59,7 @@ class Listener:
         self._entity = _build_entity(ae_title, entrance.limits)
         self._server: IntakeServer | None = None
         self._thread: threading.Thread | None = None
+        self._second_look: threading.Timer | None = None
 
     @property
     def port(self) -> int:
@@ -79,8 +80,8 @@ class Listener:
         silence_pynetdicom()
         self._spool.prepare()
         self._reports.prepare()
-        self._spool.discard_leftovers()
         self._server = self._bind()
+        self._discard_leftovers()
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(_ACCEPT_POLL_SECONDS,), name="intake-listener", daemon=True
         )
@@ -92,12 +93,25 @@ class Listener:
         if self._server is None or self._thread is None:
             return
         server, self._server = self._server, None
+        if self._second_look is not None:
+            self._second_look.cancel()
         server.shutdown()
         self._thread.join()
         _wait_until_idle(server, grace_seconds)
         for assoc in server.active_associations:
             hang_up(assoc)
         _wait_until_idle(server, grace_seconds)
+
+    def _discard_leftovers(self) -> None:
+        """Delete what crashed listeners left; what is too fresh to tell, after as long as it takes to be sure.
+
+        To be called before anything is received, so that nothing of this listener is among it.
+        """
+        unfinished = self._spool.list_unfinished()
+        self._spool.discard_leftovers(unfinished)
+        self._second_look = threading.Timer(STALE_SECONDS + 1, self._spool.discard_leftovers, [unfinished])
+        self._second_look.name, self._second_look.daemon = "intake-leftovers", True
+        self._second_look.start()
 
     def _bind(self) -> IntakeServer:
         host, port = self._address

@@ -25,9 +25,9 @@ from pynetdicom.fsm import InvalidEventError
 from pynetdicom.pdu import A_ABORT_RQ
 from pynetdicom.transport import AssociationSocket, ThreadedAssociationServer
 
+from fusionnode.dimse.sockets import acknowledge_at_once, read_promptly
 from fusionnode.errors import format_frames
 from fusionnode.intake.door import Door
-from fusionnode.intake.limits import PDU_LIMIT_BYTES
 from fusionnode.intake.streaming import IDLE_SECONDS, StreamingProvider
 from fusionnode.malformed import NOT_CODABLE
 
@@ -87,23 +87,12 @@ class PromptSocket(AssociationSocket):
         Raises:
             OSError: the peer announced a PDU above `PDU_LIMIT_BYTES`, takes too long over one, or is gone.
         """
-        if self.socket is None or nr_bytes > PDU_LIMIT_BYTES:
-            raise OSError(f"A PDU of {nr_bytes} bytes is announced; the limit is {PDU_LIMIT_BYTES}.")
-        received = bytearray(nr_bytes)
-        view = memoryview(received)
-        filled = 0
-        deadline = self._find_deadline()
-        while filled < nr_bytes:
-            self._await_bytes(deadline)
-            count = self.socket.recv_into(view[filled:])
-            if not count:
-                break
-            self.touched = True
-            filled += count
-            _acknowledge_at_once(self.socket)
-        view.release()
-        del received[filled:]
-        return received
+        if self.socket is None:
+            raise OSError("The connection is closed.")
+        return read_promptly(self.socket, nr_bytes, self._find_deadline(), self._note_touch)
+
+    def _note_touch(self) -> None:
+        self.touched = True
 
     def _find_deadline(self) -> float:
         """When what is read now has to be there: an association request soon after the connection."""
@@ -116,13 +105,6 @@ class PromptSocket(AssociationSocket):
     @property
     def _is_closing(self) -> bool:
         return self._assoc.dul.state_machine.current_state == _CLOSING
-
-    def _await_bytes(self, deadline: float) -> None:
-        if isinstance(self.socket, ssl.SSLSocket) and self.socket.pending():
-            return
-        left = deadline - time.monotonic()
-        if left <= 0 or not self._poll.poll(left * 1000):
-            raise TimeoutError("the peer takes too long over one PDU")
 
     def _shutdown_socket(self) -> None:
         # pynetdicom leaves the descriptor open when the peer was quicker and there is nothing to shut down any more.
@@ -160,7 +142,7 @@ class IntakeServer(ThreadedAssociationServer):
         client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         # Answers are short; a peer that reads none of them is not worth more memory.
         client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
-        _acknowledge_at_once(client)
+        acknowledge_at_once(client)
         return client, address
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
@@ -308,9 +290,3 @@ def _run_transport(dul: DULServiceProvider, run: Callable[[], None]) -> None:
         dul.socket.close()
         dul.state_machine.current_state = _IDLE
         evt.trigger(dul.assoc, evt.EVT_CONN_CLOSE, {"address": (dul.assoc.requestor.address, dul.assoc.requestor.port)})
-
-
-def _acknowledge_at_once(client: socket.socket) -> None:
-    # The kernel falls back to delayed acknowledgements by itself, so this is repeated after every read.
-    if hasattr(socket, "TCP_QUICKACK"):
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)

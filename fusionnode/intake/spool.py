@@ -120,15 +120,23 @@ class Spool:
                 root=str(self.root),
             )
 
-    def discard_leftovers(self) -> int:
+    def list_unfinished(self) -> list[Path]:
+        """Return what is being received, and the evidence of associations: in a spool nobody uses, of crashed ones."""
+        return [path for folder in (self.incoming, self.associations) for path in folder.iterdir()]
+
+    def discard_leftovers(self, unfinished: Iterable[Path]) -> int:
         """Delete what crashed listeners left: unfinished files, never acknowledged, and stale evidence.
 
         Only what nobody wrote to for `STALE_SECONDS` goes, because another listener may share the spool.
 
+        Args:
+            unfinished: of `list_unfinished`, before this process received anything; the rest is left alone, because
+                a slow data set reaches its file late.
+
         Returns:
             The number of files deleted.
         """
-        stale = [path for folder in (self.incoming, self.associations) for path in folder.iterdir() if _is_stale(path)]
+        stale = [path for path in unfinished if _is_stale(path)]
         for path in stale:
             path.unlink(missing_ok=True)
         return len(stale)

@@ -27,6 +27,7 @@ from pynetdicom.dimse_primitives import C_STORE
 
 from fusionnode.domain.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, parse_uid
 from fusionnode.errors import DatasetUnreadable, FusionNodeError
+from fusionnode.flow.commitment import MAX_REPORT_BYTES
 from fusionnode.flow.observing import NOBODY, StoreAnswer, Subject
 from fusionnode.intake.limits import DEFAULT_LIMITS, ListenerLimits, Pace
 from fusionnode.intake.spool import AssociationEvidence, Spool, translate_full
@@ -38,8 +39,6 @@ logger = logging.getLogger(__name__)
 IDLE_SECONDS = 0.002
 
 _BUFFER_BYTES = 1 << 18
-# Room for a report on a hundred thousand instances; what is beyond is dropped and makes it unreadable.
-_REPORT_BYTES = 1 << 24
 # Far more than any command set needs, and than a peer may have underway that proposed no asynchronous operations.
 _COMMAND_BYTES = 1 << 16
 _MOST_UNANSWERED = 16
@@ -86,7 +85,8 @@ class InstanceStream(io.BytesIO):
 
     def write(self, data: Any, /) -> int:
         """Append a fragment of the data set, or of a report, which stays in memory: it is short."""
-        if isinstance(self._message, N_EVENT_REPORT_RQ) and self.tell() + len(data) <= _REPORT_BYTES:
+        # One that is too long stays so, whatever is dropped of it from then on.
+        if isinstance(self._message, N_EVENT_REPORT_RQ) and self.tell() <= MAX_REPORT_BYTES:
             return super().write(data)
         with self._turn:
             if self.failure is None:

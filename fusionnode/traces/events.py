@@ -15,7 +15,7 @@ _LAUNCHER = Code("110151", "Application Launcher")
 _DESTINATION = Code("110152", "Destination Role ID")
 _SOURCE = Code("110153", "Source Role ID")
 _STUDY_UID = Code("110180", "Study Instance UID")
-_SUBJECT = Code("subject", "Job or Series", OURS)
+_SUBJECT = Code("subject", "Job, Series or Folder", OURS)
 _NODE = Code("110182", "Node ID")
 
 
@@ -113,7 +113,7 @@ def tell_deletion(own: str, kind: str, name: str, why: str) -> AuditEvent:
 
 
 def tell_command(account: str, verb: str, subject: str, facts: Mapping[str, str], trouble: str) -> AuditEvent:
-    """A person changed by hand what becomes of a job or series (``subject``, its id)."""
+    """A person changed by hand what becomes of a job or series (``subject``, its id), or of all (a folder's path)."""
     return AuditEvent(
         what=Code(verb, f"Command: {verb}", OURS),
         action="U",

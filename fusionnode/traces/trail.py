@@ -79,9 +79,9 @@ class AuditTrail:
         self.written = 0
         self.lost = 0
         self._role, self._source, self._key, self._max_bytes, self._clock = role, source, key, max_bytes, clock
-        # Of what waits, held for a moment; and of the file, held while a disk works. Never taken in the other order.
-        self._turn = threading.Lock()
+        # Of the file, held while a disk works; and of what waits, held for a moment. Never taken in the other order.
         self._writing = threading.Lock()
+        self._turn = threading.Lock()
         self._waiting: deque[_Told] = deque()
         self._dropped = 0
         self._trouble = ""
@@ -122,7 +122,9 @@ class AuditTrail:
 
     def _write_waiting(self) -> None:
         """Write what waits at this moment; what comes meanwhile is for whoever brings it."""
-        left = len(self._waiting)
+        with self._turn:
+            # Not between a record too many and the dropping of it: who waited for that one would wait for ever.
+            left = len(self._waiting)
         try:
             while left > 0 or self._dropped:
                 # In trouble one is tried alone, as all others may be in vain.

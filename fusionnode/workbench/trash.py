@@ -8,12 +8,14 @@
 import os
 import shutil
 import uuid
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
 from fusionnode.durable import make_folder, sync_folder
-from fusionnode.errors import name_spool_trouble
+from fusionnode.errors import Unavailable, name_spool_trouble
 from fusionnode.faults import FaultPoint, reach
 
 
@@ -28,35 +30,52 @@ class TrashFolder:
         self._root = root
         self._folder = root / "trash"
 
-    def throw(self, places: Sequence[str]) -> None:
+    def throw(self, places: Sequence[str]) -> dict[str, Unavailable]:
         """Move what lies at ``places``, relative to the spool, out of sight; what is not there is gone already.
 
-        When this returns, a power cut brings nothing back.
-
-        Raises:
-            SpoolFull, SpoolUnreadable: something could not be moved; what was moved before stays so.
+        When this returns, a power cut brings nothing back, but for what is returned: those that could not be moved,
+        and what hindered each. They hinder no other.
         """
-        try:
-            make_folder(self._folder)
-            for place in places:
+        stuck: dict[str, Unavailable] = {}
+        moved: dict[Path, list[str]] = defaultdict(list)
+        for place in places:
+            try:
+                make_folder(self._folder)
                 _rename(self._root / place, self._folder / uuid.uuid4().hex)
-                reach(FaultPoint.DISCARD_BEGUN)
-            for folder in sorted({(self._root / place).parent for place in places}):
+            except OSError as problem:
+                stuck[place] = _name_hindrance(place, problem)
+                continue
+            moved[(self._root / place).parent].append(place)
+            reach(FaultPoint.DISCARD_BEGUN)
+        for folder in sorted(moved):
+            try:
                 if folder.is_dir():
                     sync_folder(folder)
-        except OSError as problem:
-            words = "Files that were given up cannot be moved to the trash"
-            remedy = "Look at the spool's file system; the next round goes on."
-            raise name_spool_trouble(problem, words, remedy) from problem
+            except OSError as problem:
+                stuck |= {place: _name_hindrance(place, problem) for place in moved[folder]}
+        return stuck
 
     def empty(self) -> int:
-        """Delete what lies in the trash, also what a process that died left there; return how much it was."""
-        thrown = list(self._folder.iterdir()) if self._folder.is_dir() else []
+        """Delete what lies in the trash, also what a process that died left there; return how much it was.
+
+        What cannot be deleted stays, and hinders nothing else.
+
+        Raises:
+            SpoolUnreadable: the trash cannot be looked into.
+        """
+        try:
+            thrown = list(self._folder.iterdir())
+        except FileNotFoundError:
+            return 0
+        except OSError as problem:
+            remedy = "See that it is a folder and the node's user's."
+            raise name_spool_trouble(problem, "The spool's trash cannot be emptied", remedy) from problem
         for path in thrown:
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:
-                path.unlink(missing_ok=True)
+                with suppress(OSError):
+                    path.unlink()
         return len(thrown)
 
     def list_unusable(self, before: datetime) -> list[str]:
@@ -83,6 +102,11 @@ def _read_age(entry: os.DirEntry[str]) -> float:
         return entry.stat(follow_symlinks=False).st_mtime
     except FileNotFoundError:
         return float("inf")
+
+
+def _name_hindrance(place: str, problem: OSError) -> Unavailable:
+    remedy = "See that the node's user may change its folder and the trash; it is tried again."
+    return name_spool_trouble(problem, f"{place} was given up and cannot be moved to the trash", remedy)
 
 
 def _rename(source: Path, target: Path) -> None:

@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -39,20 +40,31 @@ def back_up(settings: Settings, out: Path) -> dict[str, Any]:
         LedgerUnavailable, BackupFailed: the database is not to be had, or a disk is full or fails; nothing is left.
         SettingsInvalid: a program of PostgreSQL is not installed.
     """
-    if out.exists():
-        raise OutputOccupied(f"{out} is there already.", remedy="Name a new folder for each backup.")
-    staging = out.with_name(f".{out.name}.part")
-    shutil.rmtree(staging, ignore_errors=True)
+    _require_new(out)
     with _named_errors(f"The backup cannot be written to {out}"):
+        make_folder(out.parent)
+        # A folder of its own: another backup to the same name may be under way.
+        staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
         try:
-            make_folder(staging)
             facts = _fill(settings, staging)
+            _require_new(out)
             staging.rename(out)
             sync_folder(out.parent)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
     logger.info("%d files and the ledger are in %s", sum(facts["files"].values()), out)
     return facts
+
+
+def _require_new(out: Path) -> None:
+    if out.exists():
+        raise OutputOccupied(f"{out} is there already.", remedy="Name a new folder for each backup.")
+
+
+def _list_places(settings: Settings) -> dict[str, Path]:
+    """Return where a node keeps what a backup holds, by its name there: in the spool, and the trail where it likes."""
+    places = {name: settings.spool / name for name in _FOLDERS}
+    return places | ({"audit": settings.audit.folder} if settings.audit.folder else {})
 
 
 def _fill(settings: Settings, staging: Path) -> dict[str, Any]:
@@ -62,7 +74,8 @@ def _fill(settings: Settings, staging: Path) -> dict[str, Any]:
         "taken_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "ledger": save_ledger(settings.ledger_url, staging),
     }
-    facts["files"] = {name: _copy_folder(settings.spool / name, staging / "spool" / name) for name in _FOLDERS}
+    places = _list_places(settings).items()
+    facts["files"] = {name: _copy_folder(place, staging / "spool" / name) for name, place in places}
     write_whole(staging / _NOTE, json.dumps(facts, indent=2))
     return facts
 
@@ -70,7 +83,8 @@ def _fill(settings: Settings, staging: Path) -> dict[str, Any]:
 def restore(settings: Settings, folder: Path) -> dict[str, Any]:
     """Put a backup into an empty spool and an empty database; return what the backup says of itself.
 
-    Unfinished jobs go on: what was prepared is made again, what was not sent is sent.
+    Unfinished jobs go on: what was prepared is made again, what was not sent is sent. An audit trail outside the spool
+    that is still there stays as it is; it has more in it.
 
     Raises:
         BackupIncomplete: ``folder`` holds no whole backup.
@@ -88,8 +102,11 @@ def restore(settings: Settings, folder: Path) -> dict[str, Any]:
         )
     open_spool(settings)
     with _named_errors(f"The backup cannot be put back into {settings.spool}"):
-        for name in _FOLDERS:
-            _copy_folder(folder / "spool" / name, settings.spool / name)
+        for name, place in _list_places(settings).items():
+            if next(_walk(place), None) is None:
+                _copy_folder(folder / "spool" / name, place)
+            else:
+                logger.warning("%s is not empty and stays as it is; what the backup has of it is not put back", place)
         load_ledger(settings.ledger_url, folder, facts["ledger"])
     migrate(settings.ledger_url)
     restarted = restart_steps(settings.ledger_url, datetime.now(UTC))

@@ -10,7 +10,9 @@ from fusionnode.wiring import build_watcher
 
 @contextmanager
 def commanded(settings: Settings, verb: str, subject: str, facts: Mapping[str, str] | None = None) -> Iterator[None]:
-    """Record that somebody had ``verb`` done to a job or series (its id), when the block has ended, well or not.
+    """Record that somebody had ``verb`` done to a job or series (its id), or to all, once the block ended, well or not.
+
+    ``subject`` is the folder that was written to or read, where it is all.
 
     Raises:
         SettingsInvalid: the audit trail cannot be kept, and nothing was done.

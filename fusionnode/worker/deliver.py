@@ -93,7 +93,7 @@ class Courier:
         # Each outcome is accounted for as it comes, so that a lost association costs nothing already stored.
         for outcome in self.sender.send(name, self.ledger.list_undelivered(job.id, name)):
             reach(FaultPoint.INSTANCE_SENT)
-            self.ledger.record_outcome(outcome, self.clock(), given_up=is_given_up(outcome, self.work))
+            self.ledger.record_outcome(job, outcome, self.clock(), given_up=is_given_up(outcome, self.work))
             reach(FaultPoint.OUTCOME_RECORDED)
             heartbeat.require_lease()
         refused = self.ledger.list_undelivered(job.id, name)

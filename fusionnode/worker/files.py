@@ -17,6 +17,7 @@ from fusionnode.capture.sheet import encode_png
 from fusionnode.domain.job import Job, JobState, derive_job_id
 from fusionnode.domain.motion import MotionQuality
 from fusionnode.domain.series import Series
+from fusionnode.durable import make_folder
 from fusionnode.errors import OutputOccupied, PipelineInvalid
 from fusionnode.flow.fuse_pair import FusedPair, PairSources, fuse_pair
 from fusionnode.flow.preview import render_alignment, render_preview
@@ -196,7 +197,8 @@ def _make_job(pipeline: Pipeline, pair: tuple[Series, Series], shared_frame: boo
 def _write_all(out: Path, result: FusedPair, pipeline: Pipeline, modality: str) -> list[str]:
     staging = _staging(out)
     shutil.rmtree(staging, ignore_errors=True)
-    (staging / "fused").mkdir(parents=True)
+    for folder in (staging, staging / "fused"):
+        make_folder(folder)
     names = [_write(staging, ds, index) for index, ds in enumerate(result.objects, start=1)]
     sheet = render_preview(result.prepared, result.fused, pipeline.fusion.palette, modality)
     (staging / "preview.png").write_bytes(encode_png(sheet))
@@ -207,7 +209,7 @@ def _write_all(out: Path, result: FusedPair, pipeline: Pipeline, modality: str) 
 
 def _write(staging: Path, ds: Dataset, index: int) -> str:
     name = _name_file(ds, index)
-    (staging / name).parent.mkdir(exist_ok=True)
+    make_folder((staging / name).parent)
     ds.save_as(staging / name, enforce_file_format=True)
     return name
 

@@ -47,13 +47,16 @@ class Housekeeping:
         believed = self._clock.believes(now, monotonic)
         if self._cleaned_at is None:
             self._cleaned_at = monotonic
-        if believed and monotonic - self._cleaned_at >= _CLEAN_SECONDS:
-            _clean(self._housekeeper, now, self._node.observer)
-            self._cleaned_at = monotonic
-        # Afterwards, as a full disk hinders what is written here and not the deleting.
-        self._housekeeper.watch_clock(now)
-        if self._node.settings.quota != QuotaSettings():
-            self._measure(monotonic)
+        try:
+            if believed and monotonic - self._cleaned_at >= _CLEAN_SECONDS:
+                _clean(self._housekeeper, now, self._node.observer)
+                self._cleaned_at = monotonic
+        finally:
+            # Afterwards, as a full disk hinders what is written here and not the deleting; and whatever hinders that,
+            # or the quota would speak for ever of what was measured last, and all ages would begin again.
+            self._housekeeper.watch_clock(now)
+            if self._node.settings.quota != QuotaSettings():
+                self._measure(monotonic)
 
     def _measure(self, monotonic: float) -> None:
         root = self._node.settings.spool
@@ -108,9 +111,7 @@ def _look(settings: Settings, now: datetime) -> list[Finding]:
 
 
 def _clean(housekeeper: Housekeeper, now: datetime, observer: ExchangeObserver) -> list[Finding]:
-    gone = housekeeper.clean(now)
-    for one in gone:
-        observer.data_deleted(one.kind, one.name, one.judgement.why)
+    gone = housekeeper.clean(now, observer)
     if gone:
         logger.info("housekeeping deleted %d series and results", len(gone))
     return gone

@@ -144,7 +144,8 @@ def reindex_spool(settings: Settings) -> int:
     A deletion that was broken off is ended first: half of what was given up must not come back as a series.
     """
     migrate_ledger(settings)
-    with closing(open_ledger(settings.ledger_url)) as ledger:
+    told = commanded(settings, "reindex", str(settings.spool.absolute()))
+    with closing(open_ledger(settings.ledger_url)) as ledger, told:
         end_deletions(ledger, TrashFolder(settings.spool))
         return _enter_instances(ledger, settings)
 

@@ -90,13 +90,13 @@ class Monitor:
 
 
 class Rounds:
-    """Knows how long ago the last round of the sweep ended.
+    """Knows how long ago the sweep last came to an arrival or to the end of a round.
 
-    One that was put off, as without a database, has ended too: starting the process again would bring nothing back.
+    A round that was put off, as without a database, has ended too: starting the process again would bring nothing back.
 
     Args:
         meters: are told of each round that was whole.
-        seconds: without the end of a round after which the sweep counts as hanging.
+        seconds: without either after which the sweep counts as hanging.
         clock: seconds that only grow.
     """
 
@@ -104,26 +104,26 @@ class Rounds:
         self, meters: Meters, seconds: float = _ROUND_SECONDS, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._meters, self._seconds, self._clock = meters, seconds, clock
-        self._ended_at = clock()
+        self._moved_at = clock()
 
     def note(self, whole: bool) -> None:
-        """A round has ended."""
-        self._ended_at = self._clock()
+        """The sweep goes on, or has come to the end of a round that was whole."""
+        self._moved_at = self._clock()
         if whole:
             self._meters.last_sweep.set(time.time())
 
     def check(self) -> str:
-        """Say how long ago the last one ended, or this process began.
+        """Say how long ago that was, or this process began.
 
         Raises:
             FusionNodeError: it is so long that the sweep must hang.
         """
-        age = self._clock() - self._ended_at
+        age = self._clock() - self._moved_at
         if age > self._seconds:
             raise FusionNodeError(
-                f"No round of the sweep has ended for {age:.0f} s.", remedy="See the log, and start the process again."
+                f"The sweep has stood still for {age:.0f} s.", remedy="See the log, and start the process again."
             )
-        return f"a round ended {age:.0f} s ago"
+        return f"went on {age:.0f} s ago"
 
 
 def read_certificate_ends(settings: Settings) -> dict[str, float]:

@@ -4,10 +4,13 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from fusionnode.domain.series import InstanceHeader
 from fusionnode.errors import Unavailable, format_frames
 from fusionnode.flow.commitment import collect_reports
+from fusionnode.flow.ports import StoredFile
 from fusionnode.flow.sweep import Sweeper
 from fusionnode.wiring import Node
 from fusionnode.worker.policy import retry_delay_seconds
@@ -24,8 +27,10 @@ def repeat_sweep(
 ) -> None:
     """Sweep, then ``tell`` the workers, until ``stop`` is set; trouble is logged and the next round tries again.
 
-    ``swept`` is called after every round, with whether there was no trouble in it.
+    ``swept`` is called with False for every arrival that is come to, so that a long round is not taken for one that
+    hangs; and after every round, with whether there was no trouble in it.
     """
+    sweeper = _tell_of_arrivals(sweeper, swept)
     while not stop.is_set():
         whole = False
         try:
@@ -38,6 +43,17 @@ def repeat_sweep(
             logger.error("defect in the sweep; the next round tries again: %s", format_frames(error))
         swept(whole)
         stop.wait(pause_seconds)
+
+
+def _tell_of_arrivals(sweeper: Sweeper, swept: Callable[[bool], None]) -> Sweeper:
+    """Return a sweeper as ``sweeper`` that calls ``swept`` with False before it reads an arrival."""
+    read_header = sweeper.read_header
+
+    def tell_and_read(stored: StoredFile) -> InstanceHeader:
+        swept(False)
+        return read_header(stored)
+
+    return replace(sweeper, read_header=tell_and_read)
 
 
 def enter_reports(node: Node, now: datetime) -> int:

@@ -123,6 +123,18 @@ def test_a_service_has_no_privileges_and_writes_nowhere_but_where_it_must(servic
     assert service in OF_THE_NODE or facts["user"] not in ("root", "0")
 
 
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_dumps_no_core_and_takes_no_more_than_its_unit_may(service: str) -> None:
+    facts = SERVICES[service]
+    assert facts["ulimits"] == {"core": 0}
+    name = {"node": "", "work-prepare": "-work@", "work-fuse": "-work@", "work-send": "-work@"}.get(service, "-listen")
+    unit = (DEPLOY / "systemd" / f"fusionnode{name}.service").read_text(encoding="utf-8")
+    assert re.findall(r"^TasksMax=(\d+)$", unit, re.MULTILINE) == [str(facts["pids_limit"])]
+    limits = [one.lower() for one in re.findall(r"^MemoryMax=(\S+)$", unit, re.MULTILINE)]
+    assert limits == [facts[key] for key in ("mem_limit",) if key in facts]
+    assert bool(limits) is (name == "-work@")
+
+
 @pytest.mark.parametrize("service", OF_THE_NODE)
 def test_a_process_of_the_node_writes_to_its_state_alone_as_its_unit_has_it(service: str) -> None:
     facts = OF_THE_NODE[service]

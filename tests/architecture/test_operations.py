@@ -52,3 +52,12 @@ def test_the_runbook_names_units_that_exist() -> None:
     named = set(re.findall(r"\b(fusionnode-[a-z]+@?)", RUNBOOK.read_text(encoding="utf-8")))
     assert units == {"fusionnode"} | (named & units)
     assert {one for one in named if not one.startswith("fusionnode-until")} <= units | {"fusionnode-work"}
+
+
+def test_the_runbook_asks_every_process_in_a_container_that_says_whether_it_is_ready() -> None:
+    """No `doctor` can: listener and sweep are in two containers, and it would be in a third."""
+    services = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text(encoding="utf-8"))["services"]
+    scaled_out = [one for one in services.values() if "scaled-out" in one["profiles"]]
+    published = {port for one in scaled_out for port in re.findall(r"127\.0\.0\.1:(111\d\d):", str(one.get("ports")))}
+    asked = re.findall(r"http://127\.0\.0\.1:(\d+)/readyz", RUNBOOK.read_text(encoding="utf-8"))
+    assert sorted(asked) == sorted(published) != []

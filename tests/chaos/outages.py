@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP
 
@@ -22,8 +23,11 @@ from tests.chaos.plants import EmbeddedPlant, Plant, ScaledPlant, await_end, ope
 from tests.chaos.scanner import Scanner
 from tests.chaos.victim import Fault
 from tests.support.repackaged import make_patient
-from tests.support.running import FUSIONNODE, await_port, await_value
+from tests.support.running import FUSIONNODE, Overdue, await_port, await_value
 from tests.support.tools import require_tool
+
+STARTED = ("redis", "postgres", "listen", "sweep", "prepare", "fuse", "send")
+"""What a stack is made of, in the order it can be started in."""
 
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
 
@@ -132,10 +136,12 @@ def freeze(point: FaultPoint, process: str) -> Callable[[Scene], None]:
         frozen = scene.plant.stack.find_process(process)
         # The stack forgets the frozen one, so that it is not ended with the others.
         scene.plant.mend_beside()
-        await_value(lambda: scene.count_ended() > ended, seconds=90)
-        os.kill(frozen, SIGCONT)
-        threading.Event().wait(3)
-        os.killpg(frozen, SIGKILL)
+        try:
+            await_value(lambda: scene.count_ended() > ended, seconds=90)
+            os.kill(frozen, SIGCONT)
+            threading.Event().wait(3)
+        finally:
+            os.killpg(frozen, SIGKILL)
         await_value(lambda: read_state(frozen) in "ZX")
 
     return outage
@@ -176,6 +182,7 @@ SCALED_OUTAGES: dict[str, Callable[[Scene], None]] = {
     "messages twice and late": tell_everything_twice,
     "fuse worker hangs": freeze(FaultPoint.RESULT_WRITTEN, "fuse"),
     "send worker hangs": freeze(FaultPoint.INSTANCE_SENT, "send"),
+    "clock of the listener jumps": turn_the_clock("listen"),
     "clock of the sweep jumps": turn_the_clock("sweep"),
     "clock of a worker jumps": turn_the_clock("fuse"),
 }
@@ -185,16 +192,39 @@ def run_scaled_outages(
     plant: ScaledPlant, pacs: OrthancPacs, first: int, tell: Callable[[str], None] = lambda _: None
 ) -> Iterator[tuple[str, Account]]:
     """Go through every outage of the scaled-out form and yield the balance of each; patients from number ``first``."""
-    spool = open_spool(plant)
     for number, (name, outage) in enumerate(SCALED_OUTAGES.items(), first):
-        with Scanner(plant.port, plant.site.parent / f"sent-{number}") as scanner:
-            before = len(plant.jobs())
-            outage(Scene(plant, pacs, scanner, number))
-            scanner.await_idle()
-            jobs = await_end(plant, before + 1)
-            account = balance(spool, pacs, scanner.acknowledged, jobs, SLICES)
         tell(name)
-        yield name, replace(account, kills=1)
+        account = count_overdue(partial(_suffer, plant, pacs, outage, number), tell)
+        if account.stuck:
+            _bring_back(plant, pacs)
+        yield name, account
+
+
+def count_overdue(scenario: Callable[[], Account], tell: Callable[[str], None]) -> Account:
+    """Return the balance of a scenario; where it was waited for in vain, that of a patient who is stuck."""
+    try:
+        return scenario()
+    except Overdue as overdue:
+        tell(f"OVERDUE: {overdue}")
+        return Account(kills=1, expected=1, stuck=1)
+
+
+def _suffer(plant: ScaledPlant, pacs: OrthancPacs, outage: Callable[[Scene], None], number: int) -> Account:
+    with Scanner(plant.port, plant.site.parent / f"sent-{number}") as scanner:
+        before = len(plant.jobs())
+        outage(Scene(plant, pacs, scanner, number))
+        scanner.await_idle()
+        jobs = await_end(plant, before + 1)
+        return replace(balance(open_spool(plant), pacs, scanner.acknowledged, jobs, SLICES), kills=1)
+
+
+def _bring_back(plant: ScaledPlant, pacs: OrthancPacs) -> None:
+    """Start everything anew, for an outage that ended half way may have left anything away."""
+    pacs.stop()
+    pacs.start()
+    for name in STARTED:
+        plant.stack.do("stop", name)
+        plant.stack.do("start", name)
 
 
 def outlast_the_retries(plant: EmbeddedPlant, pacs: OrthancPacs, number: int) -> Account:

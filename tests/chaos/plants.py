@@ -15,9 +15,9 @@ import pytest
 
 from fusionnode.demo.pacs import OrthancPacs
 from fusionnode.intake.spool import Spool
-from tests.chaos.victim import VARIABLE, Fault
+from tests.chaos.victim import MARK, VARIABLE, Fault
 from tests.support.pacs import running_orthanc
-from tests.support.running import await_value, free_port, list_jobs, write_quick_pipelines
+from tests.support.running import Overdue, await_value, free_port, list_jobs, write_quick_pipelines
 from tests.support.stack import Stack, running_stack
 
 _PATIENCE_SECONDS = 120
@@ -37,7 +37,7 @@ class Plant(Protocol):
         """Wait until the fault has struck.
 
         Raises:
-            AssertionError: its point was never reached.
+            Overdue: its point was never reached, or the process died of something else.
         """
 
     def mend(self) -> None:
@@ -59,18 +59,19 @@ class EmbeddedPlant:
     def hurt(self, fault: Fault, process: str) -> None:
         """Have the node run with the fault in it. A dead one is started, a running one started anew."""
         self.stop()
-        self._start(str(fault))
+        self._start(arm_fault(self.site, fault))
 
     def await_harm(self) -> None:
         """Wait until the fault has struck."""
         process = self._process
         assert process is not None
         await_value(lambda: process.poll() is not None, seconds=_PATIENCE_SECONDS)
+        require_struck(self.site)
 
     def mend(self) -> None:
         """Start the node again if it died."""
         if self._process is None or self._process.poll() is not None:
-            self._start("")
+            self._start({})
 
     def stop(self) -> None:
         """End it as systemd would."""
@@ -82,11 +83,11 @@ class EmbeddedPlant:
         """As `fusionnode jobs --json` lists them."""
         return list_jobs(self.site)
 
-    def _start(self, fault: str) -> None:
+    def _start(self, fault: dict[str, str]) -> None:
         command = [sys.executable, "-m", "tests.chaos.victim", "serve", "--site", str(self.site)]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                command, stdout=log, stderr=log, env={**os.environ, VARIABLE: fault}, cwd=_REPOSITORY
+                command, stdout=log, stderr=log, env={**os.environ, **fault}, cwd=_REPOSITORY
             )
 
 
@@ -105,7 +106,7 @@ class ScaledPlant:
         self._hurt.discard(process)
         self.mend()
         self.stack.do("stop", process)
-        self.stack.do("start", process, environment={VARIABLE: str(fault)})
+        self.stack.do("start", process, environment=arm_fault(self.site, fault))
         self._hurt.add(process)
         self._last = process
 
@@ -113,6 +114,7 @@ class ScaledPlant:
         """Wait until the fault has struck."""
         process = self.stack.find_process(self._last)
         await_value(lambda: read_state(process) in "ZTX", seconds=_PATIENCE_SECONDS)
+        require_struck(self.site)
 
     def mend(self) -> None:
         """Start again what died."""
@@ -138,6 +140,27 @@ class ScaledPlant:
     def jobs(self) -> list[dict[str, Any]]:
         """As `fusionnode jobs --json` lists them."""
         return self.stack.jobs()
+
+
+def arm_fault(site: Path, fault: Fault) -> dict[str, str]:
+    """Return the environment of a process that the fault shall strike; nothing was struck so far."""
+    mark = _name_mark(site)
+    mark.unlink(missing_ok=True)
+    return {VARIABLE: str(fault), MARK: str(mark)}
+
+
+def require_struck(site: Path) -> None:
+    """Check that it was the fault that a process died of.
+
+    Raises:
+        Overdue: it died of something else.
+    """
+    if not _name_mark(site).exists():
+        raise Overdue("a process died, and not of its fault")
+
+
+def _name_mark(site: Path) -> Path:
+    return site.parent / "struck"
 
 
 def read_state(process: int) -> str:

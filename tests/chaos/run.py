@@ -7,15 +7,18 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from tests.chaos.account import Account, tabulate
 from tests.chaos.matrix import plan_kills, run_kills
-from tests.chaos.outages import fill_the_disk, outlast_the_retries, run_scaled_outages, small_disk
+from tests.chaos.outages import count_overdue, fill_the_disk, outlast_the_retries, run_scaled_outages, small_disk
 from tests.chaos.plants import embedded_plant, scaled_plant
 
 _MANY = 100_000
 """Numbers of the patients of outages start here, above those of kills."""
+
+_FULL = {"disk full, then arrival": "arrives", "arrival, then disk full": "arrived"}
 
 
 def main() -> int:
@@ -41,16 +44,17 @@ def _run_all(folder: Path, rounds: int, seed: int) -> Iterator[tuple[str, Accoun
     for name in ("embedded", "scaled", "retries", "disk"):
         (folder / name).mkdir()
     with embedded_plant(folder / "embedded") as (embedded, pacs):
-        yield "kills, embedded", run_kills(embedded, pacs, plan_kills(rounds, seed), _tell)
+        kills = plan_kills(rounds, seed)
+        yield "kills, embedded", count_overdue(partial(run_kills, embedded, pacs, kills, _tell), _tell)
     with scaled_plant(folder / "scaled") as (scaled, pacs):
-        kills = plan_kills(1, seed + 1)
-        yield "kills, scaled out", run_kills(scaled, pacs, kills, _tell)
+        kills = plan_kills(1, seed + 1, scaled_out=True)
+        yield "kills, scaled out", count_overdue(partial(run_kills, scaled, pacs, kills, _tell), _tell)
         yield from run_scaled_outages(scaled, pacs, _MANY)
     with embedded_plant(folder / "retries", max_send_attempts=3) as (embedded, pacs):
-        yield "PACS away for too long", outlast_the_retries(embedded, pacs, _MANY)
+        yield "PACS away for too long", count_overdue(partial(outlast_the_retries, embedded, pacs, _MANY), _tell)
     with small_disk(folder / "disk" / "spool"), embedded_plant(folder / "disk") as (embedded, pacs):
-        yield "disk full, then arrival", fill_the_disk(embedded, pacs, _MANY, when="arrives")
-        yield "arrival, then disk full", fill_the_disk(embedded, pacs, _MANY + 1, when="arrived")
+        for number, (name, when) in enumerate(_FULL.items(), _MANY):
+            yield name, count_overdue(partial(fill_the_disk, embedded, pacs, number, when=when), _tell)
 
 
 def _tell(words: str) -> None:

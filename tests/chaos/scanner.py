@@ -9,6 +9,7 @@ from pathlib import Path
 from tests.support.files import write_series
 from tests.support.observing import Sent, send_files
 from tests.support.repackaged import Patient
+from tests.support.running import Overdue
 
 
 @dataclass
@@ -50,9 +51,10 @@ class Scanner:
         """Wait until everything given is acknowledged.
 
         Raises:
-            AssertionError: it is not in time.
+            Overdue: it is not in time.
         """
-        assert self._idle.wait(seconds), f"{self._given.qsize() + 1} patients are not acknowledged yet"
+        if not self._idle.wait(seconds):
+            raise Overdue(f"{self._given.qsize() + 1} patients are not acknowledged yet")
 
     def _send_all(self) -> None:
         while (paths := self._given.get()) is not None:

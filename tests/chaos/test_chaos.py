@@ -1,29 +1,87 @@
 """A seeded part of the chaos; ``make chaos`` runs the whole of it."""
 
+import os
+import threading
+from collections import Counter
 from pathlib import Path
 
 import pydicom
 import pytest
 from pydicom import Dataset
 
+from fusionnode.domain.terms import Step
 from fusionnode.faults import FaultPoint
 from tests.chaos.account import Account, count_half_written, tabulate
 from tests.chaos.matrix import ELSEWHERE, plan_kills, run_kills
-from tests.chaos.plants import embedded_plant
-from tests.chaos.victim import Fault
+from tests.chaos.outages import count_overdue
+from tests.chaos.plants import arm_fault, embedded_plant, require_struck
+from tests.chaos.victim import MARK, Fault, Striker
 from tests.support.datasets import Layout, make_mr_series
 from tests.support.nodes import open_test_node, queue_job
+from tests.support.running import Overdue, await_value
 
 SEED = 20
 POINTS = (FaultPoint.INSTANCE_RENAMED, FaultPoint.RESULT_PUBLISHED, FaultPoint.INSTANCE_SENT)
 
 
-def test_every_point_is_in_the_matrix_and_its_faults_survive_the_environment() -> None:
-    kills = plan_kills(2, SEED)
-    assert {kill.fault.point for kill in kills} == set(FaultPoint) - ELSEWHERE
-    assert len(kills) == 2 * len(set(FaultPoint) - ELSEWHERE)
-    assert kills == plan_kills(2, SEED) != plan_kills(2, SEED + 1)
+@pytest.mark.parametrize("scaled_out", [False, True])
+@pytest.mark.parametrize("rounds", [1, 2, 5])
+def test_every_point_is_in_the_matrix_and_its_faults_survive_the_environment(rounds: int, scaled_out: bool) -> None:
+    kills = plan_kills(rounds, SEED, scaled_out=scaled_out)
+    many = (FaultPoint.STEP_CLAIMED, FaultPoint.STEP_ADVANCED)
+    places = len(Step) - scaled_out
+    assert Counter(kill.fault.point for kill in kills) == {
+        point: max(rounds, places) if point in many else rounds for point in set(FaultPoint) - ELSEWHERE
+    }
+    assert kills == plan_kills(rounds, SEED, scaled_out=scaled_out)
+    assert kills != plan_kills(rounds, SEED + 1, scaled_out=scaled_out)
     assert [Fault.parse(str(kill.fault)) for kill in kills] == [kill.fault for kill in kills]
+
+
+@pytest.mark.parametrize("point", [FaultPoint.STEP_CLAIMED, FaultPoint.STEP_ADVANCED])
+def test_claim_and_end_of_every_step_are_met_in_either_form(point: FaultPoint) -> None:
+    embedded = plan_kills(1, SEED, [point])
+    assert {kill.fault.thread for kill in embedded} == set(Step)
+    scaled_out = plan_kills(1, SEED, [point], scaled_out=True)
+    assert {(kill.process, kill.fault.thread) for kill in scaled_out} == {("prepare", ""), ("fuse", ""), ("send", "")}
+
+
+@pytest.mark.parametrize(("thread", "struck"), [("", 2), ("send", 1), ("fuse", 0)])
+def test_a_fault_strikes_in_its_thread_alone_and_leaves_a_mark(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, thread: str, struck: int
+) -> None:
+    marked = []
+    mark = tmp_path / "struck"
+    monkeypatch.setattr(os, "kill", lambda *_: marked.append(mark.exists()))
+    for name in ("send-2", "commit"):
+        striker = Striker(Fault(FaultPoint.STEP_CLAIMED, thread=thread), mark)
+        for point in (FaultPoint.STEP_ADVANCED, FaultPoint.STEP_CLAIMED, FaultPoint.STEP_CLAIMED):
+            runner = threading.Thread(target=striker, args=(point,), name=name)
+            runner.start()
+            runner.join()
+    assert marked == [True] * struck
+    assert mark.exists() is bool(struck)
+
+
+def test_a_process_that_died_of_something_else_was_not_struck(tmp_path: Path) -> None:
+    site = tmp_path / "site.toml"
+    told = arm_fault(site, Fault(FaultPoint.STEP_CLAIMED))
+    with pytest.raises(Overdue, match="not of its fault"):
+        require_struck(site)
+    Path(told[MARK]).touch()
+    require_struck(site)
+    arm_fault(site, Fault(FaultPoint.STEP_CLAIMED))
+    with pytest.raises(Overdue):
+        require_struck(site)
+
+
+def test_what_is_waited_for_in_vain_is_a_row_of_the_table_and_soils_it() -> None:
+    told: list[str] = []
+    account = count_overdue(lambda: await_value(lambda: None, seconds=0), told.append)
+    assert (account.stuck, account.is_clean) == (1, False)
+    assert told
+    with pytest.raises(ZeroDivisionError):
+        count_overdue(lambda: Account(stuck=1 // 0), told.append)
 
 
 @pytest.mark.parametrize("harm", ["lost", "doubled", "stuck", "half_written"])

@@ -37,7 +37,7 @@ def test_revived_are_those_that_exist(ledger: SqlLedger) -> None:
 def test_what_was_given_up_is_owed_again_once_revived_and_only_there(ledger: SqlLedger) -> None:
     first, _ = _owe(ledger)
     for owed in ledger.list_undelivered(first):
-        ledger.record_outcome(DeliveryOutcome(owed, False, "C000", True), NOW, given_up=True)
+        ledger.record_outcome(ledger.find_job(first), DeliveryOutcome(owed, False, "C000", True), NOW, given_up=True)
     assert ledger.list_undelivered(first) == []
     with ledger._database.write() as connection:
         revive_consignments(connection, first, "pacs")

@@ -36,7 +36,7 @@ def sending(ledger: SqlLedger) -> Job:
 
 def store(ledger: SqlLedger, job: Job, destination: str) -> None:
     for owed in ledger.list_undelivered(job.id, destination):
-        ledger.record_outcome(DeliveryOutcome(owed, True, "0000"), NOW)
+        ledger.record_outcome(job, DeliveryOutcome(owed, True, "0000"), NOW)
 
 
 def rest(ledger: SqlLedger, job: Job, event: JobEvent, not_before: datetime | None = None) -> None:

@@ -18,7 +18,7 @@ AT_ONCE = RetentionLimits(timedelta(), timedelta(), timedelta())
 
 def _list_given_up(ledger: SqlLedger) -> list[str]:
     found: list[str] = []
-    ledger.finish_discards(found.extend)
+    ledger.finish_discards(lambda paths: found.extend(paths) or ())
     return found
 
 
@@ -53,7 +53,7 @@ def test_delivered_results_that_were_deleted_are_not_sent_again(ledger: SqlLedge
             ledger.add_deliveries([Delivery(job.id, "pacs", "1.2", "1.3", f"outbox/{job.id}/0001.dcm")])
         if step is Step.SEND:
             for owed in ledger.list_undelivered(job.id):
-                ledger.record_outcome(DeliveryOutcome(owed, True, "0000"), NOW)
+                ledger.record_outcome(claimed, DeliveryOutcome(owed, True, "0000"), NOW)
         ledger.advance_job(claimed, JobEvent.FINISHED, NOW)
     assert ledger.discard_results(job.id, AT_ONCE, LATER).discard
     with pytest.raises(TransitionForbidden, match="deleted after they were delivered"):

@@ -107,6 +107,12 @@ def test_padding_and_control_characters_are_dropped_and_values_kept_apart() -> N
     assert read_text(ds, "Modality") == ""
 
 
+def test_what_would_turn_or_break_the_line_it_is_shown_in_is_dropped() -> None:
+    hostile = "a\u202eb\u2066c\u200fd\u2028e\u2029f\ufeff".encode()
+    ds = make_raw({"SpecificCharacterSet": "ISO_IR 192", "SeriesDescription": hostile})
+    assert read_text(ds, "SeriesDescription") == "abcdef"
+
+
 def test_a_text_without_end_is_cut() -> None:
     assert len(read_text(make_raw({"SeriesDescription": "x" * 100_000}), "SeriesDescription")) == 1024
 

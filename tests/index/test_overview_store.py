@@ -64,9 +64,9 @@ def test_a_job_that_was_held_back_waits_only_since_its_time_came(ledger: SqlLedg
 
 def test_debts_and_tries_are_told_by_destination(ledger: SqlLedger, published: Job) -> None:
     first, second = ledger.list_undelivered(published.id, "pacs")
-    ledger.record_outcome(DeliveryOutcome(first, True, "0000"), LATER)
-    ledger.record_outcome(DeliveryOutcome(second, False, "A700"), LATER)
-    ledger.record_outcome(DeliveryOutcome(second, False, "A700"), LATER)
+    ledger.record_outcome(ledger.find_job(published.id), DeliveryOutcome(first, True, "0000"), LATER)
+    ledger.record_outcome(ledger.find_job(published.id), DeliveryOutcome(second, False, "A700"), LATER)
+    ledger.record_outcome(ledger.find_job(published.id), DeliveryOutcome(second, False, "A700"), LATER)
     assert ledger.list_debts() == [Debt("archive", 2, 0, NOW), Debt("pacs", 1, 0, NOW)]
     assert ledger.list_tries() == [Tries("archive", "", 2, 0), Tries("pacs", "0000", 1, 1), Tries("pacs", "A700", 1, 2)]
 

@@ -1,6 +1,7 @@
 """The ledger forgets what is old: decided under locks, in one transaction, safe to break off anywhere."""
 
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -22,7 +23,8 @@ FAR = NOW + 400 * DAYS
 
 def _finish(ledger: SqlLedger) -> list[str]:
     found: list[str] = []
-    while ledger.finish_discards(found.extend, 2):
+    last = ""
+    while last := ledger.finish_discards(lambda paths: found.extend(paths) or (), 2, last):
         continue
     return found
 
@@ -88,12 +90,29 @@ def test_what_could_not_be_moved_is_still_listed(ledger: SqlLedger) -> None:
     key = enter_series(ledger, "a-mr")
     ledger.discard_series(key.series_instance_uid, LIMITS, FAR)
 
-    def fail(_: object) -> None:
+    def fail(_: object) -> list[str]:
         raise SpoolUnreadable("the disk")
 
     with pytest.raises(SpoolUnreadable):
         ledger.finish_discards(fail)
     assert len(_finish(ledger)) == 3
+
+
+def test_one_that_could_not_be_moved_is_listed_and_passed_over_whatever_the_batch(ledger: SqlLedger) -> None:
+    key = enter_series(ledger, "a-mr")
+    ledger.discard_series(key.series_instance_uid, LIMITS, FAR)
+    shown: list[list[str]] = []
+
+    def keep_the_first(paths: Sequence[str]) -> list[str]:
+        shown.append(list(paths))
+        return [path for path in paths if path == shown[0][0]]
+
+    last = ""
+    while last := ledger.finish_discards(keep_the_first, 1, last):
+        continue
+    [[first], *others] = shown
+    assert len(others) == 2
+    assert _finish(ledger) == [first]
 
 
 def test_an_arrival_waits_while_the_old_file_of_its_place_is_moved_away(ledger: SqlLedger, ledger_url: str) -> None:
@@ -113,10 +132,11 @@ def test_an_arrival_waits_while_the_old_file_of_its_place_is_moved_away(ledger: 
     thread = threading.Thread(target=arrive)
     thread.start()
 
-    def move(_: object) -> None:
+    def move(_: object) -> list[str]:
         moving.set()
         thread.join(0.3)
         order.append("moved")
+        return []
 
     ledger.finish_discards(move)
     thread.join(20)

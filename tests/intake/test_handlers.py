@@ -4,7 +4,7 @@ from typing import IO, Any
 
 import pytest
 from pydicom import Dataset, uid
-from pynetdicom import evt
+from pynetdicom import Association, evt
 from pynetdicom.dsutils import encode
 
 from fusionnode.errors import SpoolFull
@@ -207,3 +207,49 @@ def test_an_association_that_is_aborted_here_ends_after_the_instance_that_is_bei
     assert diary.told[0] == "opened by SCANNER"
     assert diary.told[-1] == "aborted"
     assert diary.told.count("aborted") == 1
+
+
+CLOSED = (evt.EVT_CONN_CLOSE, {"address": ("127.0.0.1", 104)})
+
+
+def serve_waiting(assoc: Association) -> int:
+    """Answer the request that waits for the association's thread, as that thread would; return the status."""
+    context_id, request = assoc.dimse.get_msg()
+    attributes = {"request": request, "context": assoc._accepted_cx[context_id].as_tuple}
+    return int(evt.trigger(assoc, evt.EVT_C_STORE, attributes))
+
+
+def test_a_peer_that_goes_while_the_other_thread_stores_its_instance_ends_after_that(
+    spool: Spool, ds: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    diary, accept = Diary(), Spool.accept
+    with open_association(spool, observer=diary) as assoc:
+        assoc.is_established = False
+        deliver(assoc, list_fragments(encode_explicit(ds), ds.SOPInstanceUID))
+        evt.trigger(assoc, evt.EVT_ESTABLISHED, {})
+
+        def close_meanwhile(*arguments: Any) -> Any:
+            evt.trigger(assoc, *CLOSED)
+            return accept(*arguments)
+
+        monkeypatch.setattr(Spool, "accept", close_meanwhile)
+        assert serve_waiting(assoc) == Status.SUCCESS
+    assert diary.told == ["opened by SCANNER", "answered 0000", "closed"]
+    assert len(list(spool.list_arrivals())) == 1
+
+
+@pytest.mark.parametrize("is_noted", [False, True])
+def test_a_request_that_is_come_to_after_the_peer_has_gone_leaves_and_tells_nothing(
+    spool: Spool, ds: Dataset, is_noted: bool
+) -> None:
+    diary = Diary()
+    with open_association(spool, observer=diary) as assoc:
+        assoc.is_established = False
+        deliver(assoc, list_fragments(encode_explicit(ds), ds.SOPInstanceUID))
+        if is_noted:
+            evt.trigger(assoc, evt.EVT_ESTABLISHED, {})
+        evt.trigger(assoc, *CLOSED)
+        assert serve_waiting(assoc) == Status.PROCESSING_FAILURE
+        evt.trigger(assoc, evt.EVT_ESTABLISHED, {})
+    assert diary.told == ["opened by SCANNER", "closed"]
+    assert list_files(spool) == []

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fusionnode.dimse.sockets import PDU_LIMIT_BYTES
 from fusionnode.errors import SettingsInvalid
-from fusionnode.intake.limits import PDU_LIMIT_BYTES, ListenerLimits, Pace
+from fusionnode.intake.limits import ListenerLimits, Pace
 from fusionnode.intake.spool import STALE_SECONDS
 
 LIMITS = ListenerLimits(network_seconds=10, least_bytes_per_second=100)

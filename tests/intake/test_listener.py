@@ -1,15 +1,21 @@
 import logging
+import os
 import socket
+import threading
 from pathlib import Path
+from threading import Timer
 
 import pytest
 from pynetdicom import _config
 
 from fusionnode.errors import SettingsInvalid
+from fusionnode.intake import listener as listener_module
+from fusionnode.intake import spool as spool_module
 from fusionnode.intake.door import Entrance
 from fusionnode.intake.limits import ListenerLimits
 from fusionnode.intake.listener import Listener, silence_pynetdicom
 from fusionnode.intake.spool import Spool
+from tests.support.running import await_value
 
 
 def test_limits_that_cannot_be_kept_are_a_misconfiguration(tmp_path: Path) -> None:
@@ -41,6 +47,30 @@ def test_the_port_can_be_taken_again_at_once_and_stopping_twice_is_harmless(tmp_
     second = Listener("NODE", "127.0.0.1", port, Spool(tmp_path, reserve_bytes=0))
     second.start()
     second.stop()
+
+
+def test_what_a_listener_left_that_was_killed_a_moment_ago_goes_and_what_is_received_since_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (spool_module, listener_module):
+        monkeypatch.setattr(module, "STALE_SECONDS", 0.5)
+    monkeypatch.setattr(threading, "Timer", lambda wait, *rest: Timer(wait - 1 + 0.2, *rest))
+    spool = Spool(tmp_path, reserve_bytes=0)
+    spool.prepare()
+    left = [spool.incoming / "left.part", spool.associations / "left"]
+    for path in left:
+        path.write_bytes(b"x")
+    listener = Listener("NODE", "127.0.0.1", 0, spool)
+    listener.start()
+    try:
+        assert all(path.exists() for path in left), "another listener may be writing them"
+        slow = spool.incoming / "slow.part"
+        slow.write_bytes(b"x")
+        os.utime(slow, (0, 0))
+        await_value(lambda: not any(path.exists() for path in left))
+        assert slow.exists()
+    finally:
+        listener.stop()
 
 
 def test_pynetdicom_is_kept_from_logging_identifiers() -> None:

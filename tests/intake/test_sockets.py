@@ -16,8 +16,8 @@ from pynetdicom.pdu_primitives import P_DATA
 from pynetdicom.sop_class import Verification
 from pynetdicom.transport import AssociationSocket, ThreadedAssociationServer
 
+from fusionnode.dimse.sockets import PDU_LIMIT_BYTES
 from fusionnode.intake.door import Door
-from fusionnode.intake.limits import PDU_LIMIT_BYTES
 from fusionnode.intake.listener import Listener
 from fusionnode.intake.sockets import IntakeServer, PromptSocket, hasten
 from fusionnode.intake.spool import Spool

@@ -19,8 +19,10 @@ from fusionnode.delivery.sender import AssociationSender
 from fusionnode.domain.job import Job, JobState
 from fusionnode.domain.terms import Step
 from fusionnode.errors import SpoolFull
+from fusionnode.flow.commitment import MAX_REPORT_BYTES, MAX_REPORT_ITEMS
 from fusionnode.intake.listener import Listener
 from fusionnode.intake.spool import Spool
+from fusionnode.intake.statuses import Status
 from fusionnode.settings import DestinationSettings, WorkSettings
 from fusionnode.wiring import Node, build_listener
 from fusionnode.worker.jobs import list_job_facts
@@ -183,6 +185,29 @@ def test_a_peer_that_never_reports_is_asked_again_and_then_given_up_with_the_rea
         node.reports.keep_report(_report_on(peer, 0))  # type: ignore[attr-defined]
         assert enter_reports(node, clock()) == 1
         assert _state(runner, Step.COMMIT) is JobState.COMMITTED
+
+
+def _build_report(instances: int, padding: int = 0) -> Dataset:
+    report = Dataset()
+    report.TransactionUID = "1.2.3"
+    report.ReferencedSOPSequence = [Dataset() for _ in range(instances)]
+    for number, item in enumerate(report.ReferencedSOPSequence):
+        item.ReferencedSOPInstanceUID = f"1.2.{number}"
+    report.add_new(0x00091001, "OB", bytes(padding))
+    return report
+
+
+@pytest.mark.parametrize("report", [_build_report(MAX_REPORT_ITEMS + 1), _build_report(1, MAX_REPORT_BYTES)])
+def test_a_report_beyond_all_need_is_refused_and_the_next_one_is_kept(tmp_path: Path, report: Dataset) -> None:
+    listener = Listener("FUSIONNODE", "127.0.0.1", 0, Spool(tmp_path, reserve_bytes=0))
+    listener.start()
+    try:
+        assert send_report(listener.port, report) == Status.INVALID_ARGUMENT
+        assert send_report(listener.port, _build_report(2)) == 0x0000
+    finally:
+        listener.stop()
+    [kept] = (tmp_path / "reports").iterdir()
+    assert json.loads(kept.read_text())["committed"] == ["1.2.0", "1.2.1"]
 
 
 def _report_on(peer: CommittingPeer, number: int) -> object:

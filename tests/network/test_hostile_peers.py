@@ -16,9 +16,10 @@ from pynetdicom.dsutils import encode
 
 from fusionnode.delivery.destination import Destination
 from fusionnode.delivery.sender import AssociationSender
+from fusionnode.dimse.sockets import PDU_LIMIT_BYTES
 from fusionnode.flow.ports import Delivery
 from fusionnode.intake.door import Entrance
-from fusionnode.intake.limits import PDU_LIMIT_BYTES, ListenerLimits
+from fusionnode.intake.limits import ListenerLimits
 from fusionnode.intake.listener import Listener
 from fusionnode.intake.spool import Spool
 from tests.support.datasets import Identity, Layout, make_mr_series

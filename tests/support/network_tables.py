@@ -21,11 +21,12 @@ from fusionnode.delivery.offers import Parcel, list_contexts
 from fusionnode.delivery.sender import REPORT_SECONDS, AssociationSender
 from fusionnode.delivery.stow import StowSender, WebDestination
 from fusionnode.dimse.node import Patience
+from fusionnode.dimse.sockets import PDU_LIMIT_BYTES
 from fusionnode.domain.uids import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from fusionnode.errors import FusionNodeError
 from fusionnode.flow.ports import Delivery
 from fusionnode.intake.contexts import STORAGE_CLASSES, TRANSFER_SYNTAXES, build_contexts
-from fusionnode.intake.limits import PDU_LIMIT_BYTES, ListenerLimits
+from fusionnode.intake.limits import ListenerLimits
 from fusionnode.intake.statuses import Status
 from fusionnode.pipeline.schema import Compression
 from fusionnode.retrieval.association import PATIENCE, Peer

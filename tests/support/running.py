@@ -23,6 +23,10 @@ FUSIONNODE = str(Path(sys.executable).with_name("fusionnode"))
 Value = TypeVar("Value")
 
 
+class Overdue(AssertionError):
+    """What was waited for did not come to pass in time."""
+
+
 def free_port() -> int:
     """Return a port that was free a moment ago."""
     with socket.socket() as probe:
@@ -95,14 +99,14 @@ def await_value(ask: Callable[[], Value], seconds: float = 180, pause: float = 0
     """Call ``ask`` until its answer is true and return it. The time is for a starved machine: only a hang takes it.
 
     Raises:
-        AssertionError: it never was.
+        Overdue: it never was.
     """
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if answer := ask():
             return answer
         time.sleep(pause)
-    raise AssertionError(f"nothing came of {ask} within {seconds} s")
+    raise Overdue(f"nothing came of {ask} within {seconds} s")
 
 
 def list_jobs(site: Path, environment: dict[str, str] | None = None) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from pydicom import Dataset
+from pydicom.datadict import DicomDictionary
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
 from pynetdicom import AE
@@ -27,27 +28,35 @@ from tests.support.archives import ArchivePeer
 from tests.support.command_server import CommandServer
 from tests.support.commitments import CommittingPeer, running_peer
 from tests.support.datasets import Identity, Layout, make_mr_series, make_pt_series
+from tests.support.files import write_series
 from tests.support.nodes import FRAME, make_pair, send_series
 from tests.support.pacs import find_free_port
 from tests.support.running import await_value, list_jobs, serving, write_quick_pipelines, write_site
 
 MARK = "ZQXJ"
 PATIENT_ID = f"{MARK}4711"
-BIRTH = "19170317"
+BIRTH, SCANNED = "19170317", "19930217"
+NAMES = [keyword for vr, _, _, _, keyword in DicomDictionary.values() if vr == "PN" and keyword]
+WORDS = """AccessionNumber AcquisitionComments AcquisitionContextDescription AdditionalPatientHistory AdmissionID
+    AdmittingDiagnosesDescription Allergies BranchOfService CommentsOnThePerformedProcedureStep CountryOfResidence
+    CurrentPatientLocation DerivationDescription DeviceSerialNumber EthnicGroup FillerOrderNumberImagingServiceRequest
+    FrameComments GantryID ImageComments InstitutionAddress InstitutionName InstitutionalDepartmentName
+    IssuerOfAdmissionID IssuerOfPatientID MedicalAlerts MedicalRecordLocator MilitaryRank Occupation OtherPatientIDs
+    PatientAddress PatientComments PatientInstitutionResidence PatientReligiousPreference PatientState
+    PatientTelephoneNumbers PerformedProcedureStepDescription PerformedProcedureStepID PerformedStationAETitle
+    PlacerOrderNumberImagingServiceRequest ProtocolName ReasonForStudy ReasonForTheRequestedProcedure RegionOfResidence
+    RequestedProcedureComments RequestedProcedureDescription RequestingService
+    ResponsibleOrganization SeriesDescription ServiceEpisodeID SpecialNeeds StationName StudyComments StudyDescription
+    StudyID VisitComments""".split()  # noqa: SIM905 - one to a line would fill two pages
 ATTRIBUTES = {
-    "PatientName": f"{MARK}^JOHN",
+    **{keyword: f"{MARK}^{number}" for number, keyword in enumerate(NAMES)},
+    # Sixteen characters, so that each representation takes them.
+    **{keyword: f"{MARK} {keyword}"[:16] for keyword in WORDS},
     "PatientID": PATIENT_ID,
     "PatientBirthDate": BIRTH,
-    "OtherPatientIDs": f"{MARK}-OTHER",
-    "PatientAddress": f"{MARK} STREET 1",
-    "PatientTelephoneNumbers": f"{MARK}-555",
-    "AccessionNumber": f"{MARK}77",
-    "ReferringPhysicianName": f"{MARK}^DOCTOR",
-    "PatientComments": f"{MARK} comments",
-    "AdditionalPatientHistory": f"{MARK} history",
-    "StudyID": f"{MARK}9",
-    "PerformedProcedureStepID": f"{MARK}8",
+    **dict.fromkeys(("StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate"), SCANNED),
 }
+SECRETS = (MARK, MARK.lower(), BIRTH, "1917-03-17", SCANNED, "1993-02-17")
 SMALL = Layout(slices=10, rows=24, columns=20)
 SECRET = "top-secret"
 
@@ -56,6 +65,11 @@ def mark(datasets: Sequence[Dataset], **changes: str) -> list[Dataset]:
     for ds in datasets:
         for keyword, value in {**ATTRIBUTES, **changes}.items():
             setattr(ds, keyword, value)
+        asked = Dataset()
+        asked.AccessionNumber, asked.RequestedProcedureID = f"{MARK}-1", f"{MARK}-2"
+        asked.ScheduledProcedureStepDescription, asked.ReasonForTheRequestedProcedure = f"{MARK} a", f"{MARK} b"
+        ds.RequestAttributesSequence = [asked]
+        ds.private_block(0x0011, f"{MARK} MAKER", create=True).add_new(1, "PN", f"{MARK}^PRIVATE")
     return list(datasets)
 
 
@@ -142,7 +156,7 @@ def misbehave(port: int) -> None:
 
 
 def list_ledger_texts(site: Path) -> list[str]:
-    """Everything the ledger tells in words; its facts about series are the patient's, and stay there."""
+    """Return everything the ledger tells in words; its facts about series are the patient's, and stay there."""
     told = {
         "events": "subject, what, detail",
         "jobs": "id, reason, error, worker",
@@ -153,6 +167,10 @@ def list_ledger_texts(site: Path) -> list[str]:
     path = load_settings(site).ledger_url.removeprefix("sqlite:///")
     with closing(sqlite3.connect(path)) as connection:
         return [str(connection.execute(f"SELECT {what} FROM {table}").fetchall()) for table, what in told.items()]
+
+
+def list_texts(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.suffix in (".json", ".jsonl", ".csv", ".txt", ".md", ".html")]
 
 
 def decode_details(text: str) -> str:
@@ -189,21 +207,37 @@ def test_nothing_that_is_left_behind_names_a_patient(
         await_value(lambda: len(pacs.asked) >= 2, seconds=60)
         for page in ("metrics", "healthz", "readyz"):
             told[page] = node.ask(page)
+    uid = fixed[0].SeriesInstanceUID
     for command in (
+        ["jobs"],
         ["jobs", "--json"],
+        ["series"],
         ["series", "--json"],
         ["explain", fixed[0].StudyInstanceUID],
+        ["explain", uid, "--json"],
+        ["quarantine", uid],
+        ["release", uid],
+        ["clean", "--dry-run"],
+        ["clean", "--json"],
+        ["reindex"],
         ["doctor"],
         ["audit"],
     ):
         told[" ".join(command)] = run(*command)
+    told["backup"] = run("backup", str(tmp_path / "backup"))
+    assert "goes on with" in told[f"release {uid}"]
+    folders = [write_series(tmp_path / one[0].Modality, one)[0].parent for one in (fixed, moving)]
+    told["fuse"] = run("fuse", *map(str, folders), "--out", str(tmp_path / "fused"))
+    made = [settings.spool, *(tmp_path / name for name in ("batch", "backup", "fused"))]
+    told["names"] = "\n".join(str(path.relative_to(tmp_path)) for folder in made for path in folder.rglob("*"))
+    told["texts"] = "\n".join(path.read_text() for folder in made for path in list_texts(folder))
     told["log"] = node.log.read_text()
     told["ledger"] = "\n".join(list_ledger_texts(node.path))
     trails = [*(settings.spool / "audit").iterdir(), *(tmp_path / "batch").rglob("audit/*.jsonl")]
     told["trail"] = "\n".join(decode_details(path.read_text()) for path in trails)
     told["quarantine"] = "\n".join(one.read_text() for one in (settings.spool / "quarantine").glob("*.txt"))
     for name, text in told.items():
-        for secret in (MARK, MARK.lower(), BIRTH, SECRET):
+        for secret in (*SECRETS, SECRET):
             assert secret not in text, f"{name}: {text[max(0, text.find(secret) - 300) :][:500]}"
     check_that_all_that_happened(told, [json.loads(line) for line in told["log"].splitlines()])
 
@@ -230,3 +264,5 @@ def check_that_all_that_happened(told: dict[str, str], lines: list[dict[str, Any
     assert any(line.get("association") for line in lines)
     assert 'fusionnode_jobs_ended_total{verdict="committed"}' in told["metrics"]
     assert "1 written" in told["batch"]
+    assert "fused slices by" in told["fuse"]
+    assert "files and the ledger are in" in told["backup"]

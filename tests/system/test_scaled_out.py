@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import pydicom
 import pytest
 
 from fusionnode.capture.identity import FusedIdentity
@@ -48,6 +49,26 @@ def test_a_fuse_worker_killed_in_mid_job_costs_time_and_nothing_else(stack: Stac
     series = [one for one in orthanc.list_series() if one != fused[0].SeriesInstanceUID]
     assert len(series) == 1, "beside the fused series there is only the registration object's"
     check_trail(load_settings(stack.site).spool / "audit", slices)
+    for series in ("mr", "pt"):
+        check_logs(stack.state, pydicom.dcmread(next((head / series).iterdir()), stop_before_pixels=True))
+
+
+def check_logs(folder: Path, sent: pydicom.Dataset) -> None:
+    """No process, Redis and PostgreSQL neither, writes down whose images they are; which they are, it does."""
+    told = {path.stem: path.read_text(errors="replace") for path in folder.glob("*.log")}
+    assert told.keys() >= {"listen", "sweep", "prepare", "fuse", "send", "postgres", "redis"}
+    assert all(sent.SeriesInstanceUID in told[name] for name in ("prepare", "fuse", "send"))
+    keywords = (
+        "PatientName",
+        "PatientID",
+        "PatientBirthDate",
+        "AccessionNumber",
+        "StudyDescription",
+        "SeriesDescription",
+    )
+    for secret in [str(sent[keyword].value) for keyword in keywords]:
+        assert secret
+        assert [name for name, text in told.items() if secret in text] == []
 
 
 def check_trail(folder: Path, slices: int) -> None:

@@ -19,6 +19,8 @@ NEEDED = {
     "StateDirectoryMode=0700",
     "UMask=0077",
     "SystemCallFilter=@system-service",
+    "LimitCORE=0",
+    "TasksMax=2048",
 }
 
 

@@ -104,7 +104,7 @@ def test_ages_and_attempts_are_told(ledger: SqlLedger) -> None:
     step_through(ledger, Step.FUSE, 0)
     owed = Delivery(job.id, "pacs", "1.2.4", "1.5", "x.dcm")
     ledger.add_deliveries([owed])
-    ledger.record_outcome(DeliveryOutcome(owed, False, "FE00"), NOW)
+    ledger.record_outcome(ledger.find_job(job.id), DeliveryOutcome(owed, False, "FE00"), NOW)
     meters = Meters()
     meters.add(LedgerCollector(ledger, meters, lambda: NOW + timedelta(seconds=90)))
     told = read(meters)

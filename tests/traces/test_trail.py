@@ -224,6 +224,32 @@ def test_what_does_not_fit_into_memory_is_counted_and_the_trail_says_so(
     assert any("could not be kept" in one.words for one in verdict.findings)
 
 
+def test_who_writes_while_a_surplus_is_dropped_comes_to_an_end(
+    trail: AuditTrail, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trail_module, "_KEPT_IN_MEMORY", 3)
+    for number in range(3):
+        trail.queue(make_event(f"PEER{number}"))
+    writer, drop = threading.Thread(target=trail.flush, daemon=True), trail._drop_surplus
+
+    def drop_slowly() -> None:
+        monkeypatch.setattr(trail, "_drop_surplus", drop)
+        writer.start()
+        writer.join(0.2)
+        drop()
+
+    monkeypatch.setattr(trail, "_drop_surplus", drop_slowly)
+    trail.queue(make_event("PEER3"))
+    writer.join(10)
+    ended = not writer.is_alive()
+    trail.queue(make_event("PEER4"))
+    assert ended, "only when somebody brought another record"
+    trail.close()
+    assert [one["participants"][0]["name"] for one in list_messages(tmp_path / "audit")] == [
+        f"PEER{number}" for number in range(1, 5)
+    ]
+
+
 def test_what_waits_at_the_end_is_told_in_the_log(
     trail: AuditTrail, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

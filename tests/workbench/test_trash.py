@@ -47,10 +47,44 @@ def test_what_is_gone_already_is_passed_over(tmp_path: Path) -> None:
     assert trash.empty() == 1
 
 
-def test_a_disk_that_refuses_is_named(tmp_path: Path) -> None:
-    _fill(tmp_path, "trash")
+def test_a_place_that_cannot_be_moved_is_named_and_hinders_no_other(tmp_path: Path) -> None:
+    _fill(tmp_path, "instances/aa/1.dcm", "instances/ab", "instances/ac/3.dcm")
+    trash = TrashFolder(tmp_path)
+    stuck = trash.throw(["instances/aa/1.dcm", "instances/ab/2.dcm", "instances/ac/3.dcm"])
+    assert list(stuck) == ["instances/ab/2.dcm"]
+    assert "instances/ab/2.dcm was given up and cannot be moved to the trash: Not a directory." in str(
+        stuck["instances/ab/2.dcm"]
+    )
+    assert trash.empty() == 2
+    assert _list_files(tmp_path) == ["instances/ab"]
+
+
+def test_what_a_power_cut_may_bring_back_does_not_count_as_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["instances/aa/1.dcm", "instances/ab/2.dcm"]
+    _fill(tmp_path, *names)
+    trash = TrashFolder(tmp_path)
+    trash.throw(["instances/none"])
+    bad, sync = (tmp_path / "instances/aa").stat().st_ino, os.fsync
+
+    def fail_on_one(handle: int) -> None:
+        if os.fstat(handle).st_ino == bad:
+            raise OSError(5, "Input/output error")
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", fail_on_one)
+    assert list(trash.throw(names)) == names[:1]
+    monkeypatch.undo()
+    assert not trash.throw(names)
+
+
+def test_a_trash_that_is_no_folder_is_named(tmp_path: Path) -> None:
+    _fill(tmp_path, "trash", "instances/aa/1.dcm")
+    trash = TrashFolder(tmp_path)
+    assert list(trash.throw(["instances/aa/1.dcm"])) == ["instances/aa/1.dcm"]
     with pytest.raises(SpoolUnreadable, match="trash"):
-        TrashFolder(tmp_path).throw(["instances/aa/1.dcm"])
+        trash.empty()
 
 
 def test_only_what_is_old_is_unusable_enough_or_left_over(tmp_path: Path) -> None:

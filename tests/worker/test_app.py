@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 import redis
+from celery import Task
 from celery.contrib.testing.worker import start_worker
+from celery.signals import task_prerun
 
 from fusionnode.domain.job import JobState
 from fusionnode.domain.terms import Step
@@ -125,6 +127,29 @@ def test_a_doubled_message_does_the_work_once(tmp_path: Path, redis_url: str) ->
     assert node.ledger.find_job(job.id).fence == 1
 
 
-def test_who_sends_also_sees_to_the_commitments() -> None:
+def test_a_worker_for_sending_is_one_for_commitments_too() -> None:
     both = (Step.SEND, Step.COMMIT)
     assert [list_served(step) for step in Step] == [(Step.PREPARE,), (Step.FUSE,), both, both]
+
+
+@pytest.mark.system
+def test_much_that_is_to_be_sent_holds_up_no_commitment(tmp_path: Path, redis_url: str) -> None:
+    node = open_test_node(tmp_path, broker_url=redis_url)
+    app = build_app(node.settings)
+    served = list_served(Step.SEND)
+    for step in served:
+        register_step(app, node, step)
+    dispatcher, begun = Dispatcher(app), list[str]()
+    for step in (*[Step.SEND] * 20, *[Step.COMMIT] * 3):
+        assert dispatcher.dispatch(step, "no-such-job")
+
+    def note(task: Task, **_: object) -> None:
+        begun.append(task.name.removeprefix("fusionnode."))
+
+    task_prerun.connect(note)
+    try:
+        with start_worker(app, pool="solo", queues=[*served], perform_ping_check=False):
+            await_value(lambda: len(begun) == 23, seconds=30)
+    finally:
+        task_prerun.disconnect(note)
+    assert begun[:6].count(Step.COMMIT) == 3, "by turns"

@@ -14,6 +14,7 @@ from fusionnode.domain.job import JobState
 from fusionnode.domain.retention import RetentionLimits
 from fusionnode.domain.terms import SeriesState, Step
 from fusionnode.errors import BackupFailed, BackupIncomplete, OutputOccupied
+from fusionnode.settings import AuditSettings
 from fusionnode.wiring import build_sweeper
 from fusionnode.workbench.trash import TrashFolder
 from fusionnode.worker import backup
@@ -101,6 +102,42 @@ def test_what_was_being_deleted_when_the_ledger_was_copied_is_kept_and_so_is_wha
     (tmp_path / "sent again").rename(node.spool.root / place)
     assert reindex_spool(node.settings) == 10
     assert len(list(node.spool.instances.rglob("*.dcm"))) == 10
+
+
+def test_a_trail_outside_the_spool_is_held_and_put_back_only_where_it_was_lost(tmp_path: Path) -> None:
+    trail = tmp_path / "trail"
+    node = open_test_node(tmp_path, audit=AuditSettings(folder=trail))
+    trail.mkdir()
+    (trail / "a.jsonl").write_text("old")
+    assert back_up(node.settings, tmp_path / "backup")["files"]["audit"] == 1
+    for name, words in (("a.jsonl", "old and new"), ("b.jsonl", "newer")):
+        (trail / name).write_text(words)
+    shutil.rmtree(node.settings.spool)
+    restore(node.settings, tmp_path / "backup")
+    assert {path.name: path.read_text() for path in trail.iterdir()} == {"a.jsonl": "old and new", "b.jsonl": "newer"}
+    for folder in (node.settings.spool, trail):
+        shutil.rmtree(folder)
+    restore(node.settings, tmp_path / "backup")
+    assert {path.name: path.read_text() for path in trail.iterdir()} == {"a.jsonl": "old"}
+
+
+def test_of_two_backups_to_one_name_one_ends_well_and_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = open_test_node(tmp_path)
+    put_in_spool(node, make_pair()[0], tmp_path / "sent")
+    save, out = backup.save_ledger, tmp_path / "backup"
+
+    def save_and_begin_another(url: str, folder: Path) -> str:
+        name = save(url, folder)
+        monkeypatch.setattr(backup, "save_ledger", save)
+        back_up(node.settings, out)
+        return name
+
+    monkeypatch.setattr(backup, "save_ledger", save_and_begin_another)
+    with pytest.raises(OutputOccupied):
+        back_up(node.settings, out)
+    assert not list(tmp_path.glob(".*"))
+    shutil.rmtree(node.settings.spool)
+    assert restore(node.settings, out)["files"]["arrivals"] == 10
 
 
 @pytest.mark.parametrize("work", ["back_up", "restore"])

@@ -1,6 +1,7 @@
 """Files in, files out: the choice of pipeline, the report, and nothing half-written."""
 
 import json
+import stat
 import weakref
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -49,6 +50,8 @@ def test_fuse_folders_writes_what_its_report_lists(request_for: FilesRequest, tm
     assert json.loads((request_for.out / "report.json").read_text()) == report
     found = {str(path.relative_to(request_for.out)) for path in request_for.out.rglob("*") if path.is_file()}
     assert found == set(report["files"])
+    folders = [request_for.out, *(path for path in request_for.out.rglob("*") if path.is_dir())]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folders} == {0o700}, "patients' data, for nobody else"
     assert report["registration"]["method"] == "shared frame of reference"
     assert report["registration"]["moving_from_fixed"][0] == [1, 0, 0, 0]
     assert report["registration"]["displacement_mm"] == 0

@@ -16,10 +16,12 @@ from fusionnode.demo.pacs import StoragePacs
 from fusionnode.domain.job import Job, JobState
 from fusionnode.domain.retention import RetentionLimits
 from fusionnode.domain.terms import SeriesState, Step
-from fusionnode.errors import LedgerUnavailable, SpoolFull
+from fusionnode.errors import LedgerUnavailable, SpoolFull, SpoolUnreadable
 from fusionnode.faults import FaultPoint
+from fusionnode.flow.observing import UNOBSERVED
 from fusionnode.settings import QuotaSettings
 from fusionnode.wiring import Node, build_housekeeper, build_sweeper
+from fusionnode.workbench.clock import ClockFile
 from fusionnode.worker.explain import explain_uid, tell_explanation
 from fusionnode.worker.housekeeping import Housekeeping, clean_spool, repeat_housekeeping
 from fusionnode.worker.jobs import list_series_facts, reindex_spool
@@ -45,6 +47,11 @@ YEARS = MOMENT + 4000 * DAY
 def _list_files(node: Node, *folders: str) -> list[Path]:
     root = node.spool.root
     return sorted(path for folder in folders for path in (root / folder).rglob("*") if path.is_file())
+
+
+def _count_told_deletions(node: Node) -> int:
+    trail = "".join(path.read_text() for path in (node.spool.root / "audit").iterdir())
+    return trail.count('"event":"DICOM Study Deleted"')
 
 
 def _keep_house(node: Node, now: datetime) -> None:
@@ -88,6 +95,43 @@ def test_what_was_delivered_goes_and_coming_again_it_is_kept_but_not_fused_twice
         assert node.ledger.find_job(job.id).state is JobState.STORED
 
 
+def test_a_folder_that_cannot_be_moved_from_stops_no_other_deletion_and_is_ended_once_it_can(
+    tmp_path: Path, delivered: tuple[Path, Job], caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(delivered[0] / "spool", tmp_path / "spool")
+    node = open_test_node(tmp_path)
+    bad = _list_files(node, "instances")[0].parent
+    kept = len(list(bad.iterdir()))
+    bad.rename(tmp_path / "aside")
+    bad.touch()
+    _keep_house(node, MONTHS)
+    assert _list_files(node, "instances", "outbox", "trash") == [bad]
+    assert f"{kept} places could not be cleared. The first: instances/{bad.name}/" in caplog.text
+    with pytest.raises(SpoolUnreadable, match=f"instances/{bad.name}/"):
+        reindex_spool(node.settings)
+    bad.unlink()
+    (tmp_path / "aside").rename(bad)
+    assert reindex_spool(node.settings) == 0, "half of what was given up came back"
+    assert _list_files(node, "instances", "trash") == []
+
+
+def test_where_nothing_can_be_deleted_the_clock_is_watched_and_the_quota_measured(tmp_path: Path) -> None:
+    node = open_test_node(tmp_path, quota=QuotaSettings(spool_gb=1, waiting_jobs=1))
+    trust_clock(node, MOMENT)
+    housekeeping = Housekeeping(node)
+    housekeeping.go_round(MOMENT, 0)
+    queue_job(node, tmp_path)
+    (node.spool.root / "trash").touch()
+    hour = timedelta(hours=1)
+    with pytest.raises(SpoolUnreadable, match="trash"):
+        housekeeping.go_round(MOMENT + hour, 3600)
+    with pytest.raises(SpoolFull, match="1 jobs waiting"):
+        node.spool.check_space()
+    known = ClockFile(node.spool.root).recall()
+    assert known is not None
+    assert known[1] == MOMENT + hour
+
+
 def test_what_no_destination_took_is_there_after_years(tmp_path: Path) -> None:
     node, job = _deliver(tmp_path)
     assert job.state is JobState.FUSED
@@ -108,7 +152,7 @@ def test_an_instance_acknowledged_between_the_two_halves_of_a_deletion_is_in_the
     sweeper.sweep(MONTHS, 0.0)
     put_in_spool(node, moving, tmp_path / "late")
     trust_clock(node, MONTHS)
-    build_housekeeper(node.settings, node.pipelines, node.holdings).clean(MONTHS)
+    build_housekeeper(node.settings, node.pipelines, node.holdings).clean(MONTHS, UNOBSERVED)
     sweeper.sweep(MONTHS, 1.0)
     assert {path.name: path.read_bytes() for path in _list_files(node, "instances")} == before
     assert not node.ledger.list_series((SeriesState.DISCARDED,))
@@ -125,16 +169,16 @@ def delivered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Job]:
 
 
 @pytest.mark.parametrize(
-    ("fault", "decided", "moved"),
+    ("fault", "decided", "told", "moved"),
     [
-        (Fault(FaultPoint.DISCARD_DECIDED, 1), 1, 0),
-        (Fault(FaultPoint.DISCARD_BEGUN, 7), 2, 7),
-        (Fault(FaultPoint.DISCARD_BEGUN, 21), 2, 30),
+        (Fault(FaultPoint.DISCARD_DECIDED, 1), 1, 1, 0),
+        (Fault(FaultPoint.DISCARD_BEGUN, 7), 2, 3, 7),
+        (Fault(FaultPoint.DISCARD_BEGUN, 21), 2, 3, 30),
     ],
     ids=str,
 )
 def test_killed_in_a_deletion_nothing_half_deleted_is_visible_and_the_next_round_ends_it(
-    tmp_path: Path, delivered: tuple[Path, Job], fault: Fault, decided: int, moved: int
+    tmp_path: Path, delivered: tuple[Path, Job], fault: Fault, decided: int, told: int, moved: int
 ) -> None:
     shutil.copytree(delivered[0] / "spool", tmp_path / "spool")
     node, job = open_test_node(tmp_path), delivered[1]
@@ -145,6 +189,7 @@ def test_killed_in_a_deletion_nothing_half_deleted_is_visible_and_the_next_round
     assert killed.returncode == -signal.SIGKILL
     assert len(_list_files(node, "instances", "outbox")) == 30 - moved
     assert [fact["state"] for fact in list_series_facts(node.settings)].count("discarded") == decided
+    assert _count_told_deletions(node) == told, "the files go at the next round, and that one tells nothing"
     assert count_half_written(node.spool, slices=10) == 0
     kept = 10 * (2 - decided)
     assert reindex_spool(node.settings) == kept, "half of what was given up came back"
@@ -192,8 +237,7 @@ def test_the_command_tells_what_would_go_and_then_deletes_it(tmp_path: Path) -> 
     assert len(clean_spool(node.settings, dry_run=False)) == 3
     assert _list_files(node, "instances", "outbox", "trash") == []
     assert clean_spool(node.settings, dry_run=True) == []
-    trail = "".join(path.read_text() for path in (node.spool.root / "audit").iterdir())
-    assert trail.count('"event":"DICOM Study Deleted"') == 3
+    assert _count_told_deletions(node) == 3
 
 
 def test_a_quota_stops_the_listener_and_lets_it_go_on(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_resend_job_owes_what_is_outstanding_or_all_and_says_how_much(tmp_path: 
     claimed = node.ledger.claim_job(Step.SEND, MOMENT, 30, "worker")
     assert claimed is not None
     for owed in node.ledger.list_undelivered(job.id)[:4]:
-        node.ledger.record_outcome(DeliveryOutcome(owed, True, "0000"), MOMENT)
+        node.ledger.record_outcome(claimed, DeliveryOutcome(owed, True, "0000"), MOMENT)
     node.ledger.advance_job(claimed, JobEvent.FAILED, MOMENT)
     [fact] = list_job_facts(node.settings)
     assert (fact["destinations"][0]["stored"], fact["destinations"][0]["owed"]) == (4, 10)

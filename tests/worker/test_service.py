@@ -114,4 +114,4 @@ def test_the_sweep_alone_says_whether_it_goes_round_and_whether_its_threads_live
         "audit": True,
         "housekeeping": housekeeping_lives,
     }
-    assert "a round ended" in checks["sweep"]["words"]
+    assert "went on" in checks["sweep"]["words"]
