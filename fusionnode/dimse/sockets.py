@@ -5,6 +5,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import cast
 
 from pynetdicom.association import Association
@@ -28,7 +29,7 @@ def hasten(event: Event) -> None:
         wrapped.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         wrapped.socket.settimeout(event.assoc.network_timeout)
         acknowledge_at_once(wrapped.socket)
-        wrapped.recv = _make_reader(wrapped.socket, event.assoc)  # type: ignore[method-assign]
+        wrapped.recv = partial(_read_in_time, event.assoc, wrapped.socket)  # type: ignore[method-assign]
 
 
 def read_promptly(
@@ -70,11 +71,8 @@ def acknowledge_at_once(source: socket.socket) -> None:
         source.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
 
-def _make_reader(source: socket.socket, assoc: Association) -> Callable[[int], bytearray]:
-    def read(count: int) -> bytearray:
-        return read_promptly(source, count, time.monotonic() + cast("float", assoc.network_timeout))
-
-    return read
+def _read_in_time(assoc: Association, source: socket.socket, count: int) -> bytearray:
+    return read_promptly(source, count, time.monotonic() + cast("float", assoc.network_timeout))
 
 
 def _await_bytes(source: socket.socket, deadline: float) -> None:

@@ -1,6 +1,7 @@
 """The data sets of one series become one volume (middle)."""
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from pydicom import Dataset
 from pydicom.uid import (
@@ -23,7 +24,7 @@ from fusionnode.volumes.nm import read_nm_planes
 from fusionnode.volumes.order import derive_grid, order_planes
 from fusionnode.volumes.planes import Plane, count_frames, read_plane
 from fusionnode.volumes.rescale import choose_scale, rescale_planes
-from fusionnode.volumes.values import read_numbers, read_value
+from fusionnode.volumes.values import read_numbers, read_text, read_value
 
 _READERS: dict[str, Callable[[Dataset], list[Plane]]] = {
     MRImageStorage: lambda ds: [read_plane(ds)],
@@ -68,10 +69,10 @@ def assemble_volume(series: Iterable[Dataset]) -> Volume:
     everything = list(series)
     if not everything:
         raise SeriesUnsupported("A series without instances is no volume.", remedy="Send the series.", slices=0)
-    images = [ds for ds in everything if holds_image(str(read_value(ds, "SOPClassUID") or ""))]
+    images = [ds for ds in everything if holds_image(read_text(ds, "SOPClassUID"))]
     # Where nothing is an image, the refusal shall name what is there.
     datasets: Sequence[Dataset] = images or everything
-    _require(datasets, _NAMES)
+    _require(datasets, _NAMES, read_text)
     datasets, copies = _leave_out_copies(datasets)
     reader = _choose_reader(datasets)
     # Only now: what is no image has no extent either, and should be refused as what it is.
@@ -87,7 +88,7 @@ def assemble_volume(series: Iterable[Dataset]) -> Volume:
         voxels=rescale_planes(ordered, scale),
         grid=derive_grid(ordered),
         unit=scale.unit,
-        frame_of_reference_uid=str(read_value(head, "FrameOfReferenceUID") or ""),
+        frame_of_reference_uid=read_text(head, "FrameOfReferenceUID"),
         series_instance_uid=str(head.SeriesInstanceUID),
         sources=tuple(plane.source for plane in ordered),
         notes=tuple(note for note in (copies, choice.note, *scale.notes) if note),
@@ -96,15 +97,15 @@ def assemble_volume(series: Iterable[Dataset]) -> Volume:
 
 
 def _require_extents(datasets: Sequence[Dataset]) -> None:
-    _require(datasets, _EXTENTS)
+    _require(datasets, _EXTENTS, read_value)
     for ds in datasets:
         for keyword in _EXTENTS:
             read_numbers(ds, keyword, 1)
 
 
-def _require(datasets: Sequence[Dataset], demanded: Sequence[str]) -> None:
+def _require(datasets: Sequence[Dataset], demanded: Sequence[str], read: Callable[[Dataset, str], Any]) -> None:
     for ds in datasets:
-        absent = [keyword for keyword in demanded if read_value(ds, keyword) in (None, "")]
+        absent = [keyword for keyword in demanded if read(ds, keyword) in (None, "")]
         if absent:
             raise DatasetUnreadable(
                 f"Instance {ds.get('SOPInstanceUID', '')} lacks {', '.join(absent)}.",

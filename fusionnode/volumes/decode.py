@@ -38,7 +38,7 @@ from fusionnode.volumes.decode_apart import (
 )
 from fusionnode.volumes.decode_child import DECODER_ERRORS
 from fusionnode.volumes.planes import count_frames
-from fusionnode.volumes.values import read_numbers, read_value
+from fusionnode.volumes.values import read_numbers, read_text, read_value
 
 MAX_FRAME_BYTES = 1 << 28
 MAX_OBJECT_BYTES = 1 << 30
@@ -79,7 +79,7 @@ def check_pixels(ds: Dataset) -> None:
             highest of the bits stored.
     """
     samples = _demand_count(ds, "SamplesPerPixel")
-    photometric = str(read_value(ds, "PhotometricInterpretation") or "of no stated kind")
+    photometric = read_text(ds, "PhotometricInterpretation") or "of no stated kind"
     if samples != 1 or photometric != "MONOCHROME2":
         raise SeriesUnsupported(
             f"Pixels are {photometric} with {samples} sample(s); a scalar volume is MONOCHROME2 with one.",

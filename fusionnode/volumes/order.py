@@ -10,7 +10,7 @@ from fusionnode.domain.grid import Grid
 from fusionnode.errors import GeometryIrregular, SeriesMixed, SeriesUnsupported
 from fusionnode.volumes.candidates import COSINE_TOLERANCE, SAME_POSITION_MM
 from fusionnode.volumes.planes import Plane
-from fusionnode.volumes.values import read_value
+from fusionnode.volumes.values import read_text
 
 SPACING_TOLERANCE_MM = 0.05
 SPACING_TOLERANCE = 0.01
@@ -21,13 +21,13 @@ FARTHEST_MM = 1e6
 _NAMED_AT_MOST = 8
 
 _SHARED: dict[str, Callable[[Plane], object]] = {
-    "SeriesInstanceUID": lambda plane: str(read_value(plane.ds, "SeriesInstanceUID") or ""),
+    "SeriesInstanceUID": lambda plane: read_text(plane.ds, "SeriesInstanceUID"),
     "SOPClassUID": lambda plane: plane.source.sop_class_uid,
-    "FrameOfReferenceUID": lambda plane: str(read_value(plane.ds, "FrameOfReferenceUID") or ""),
+    "FrameOfReferenceUID": lambda plane: read_text(plane.ds, "FrameOfReferenceUID"),
     "Rows and Columns": lambda plane: plane.shape,
     "PixelSpacing": lambda plane: tuple(round(value, 4) for value in plane.spacing_mm),
     "Units": lambda plane: plane.units,
-    "DecayCorrection": lambda plane: str(read_value(plane.ds, "DecayCorrection") or ""),
+    "DecayCorrection": lambda plane: read_text(plane.ds, "DecayCorrection"),
 }
 
 

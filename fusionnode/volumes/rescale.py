@@ -13,7 +13,7 @@ from fusionnode.errors import DatasetUnreadable, UnitUnusable
 from fusionnode.volumes.decode import FrameDecoder, check_pixels
 from fusionnode.volumes.planes import Plane
 from fusionnode.volumes.suv import measure_suv
-from fusionnode.volumes.values import read_numbers, read_value
+from fusionnode.volumes.values import read_numbers, read_text
 
 MAX_VOXELS = 1 << 28
 """A gigabyte in float32; the largest series met in practice, 531 slices of 440 x 440, has less than half of it."""
@@ -103,7 +103,7 @@ def _choose_pet_scale(ordered: Sequence[Plane]) -> Scale:
             return Scale(Unit.BQML, notes=(f"SUV not computed: {found.note}.",))
         return Scale(Unit.SUVBW, found.factor, (found.note,) if found.note else ())
     if units == "GML":
-        return _choose_gml_scale(str(read_value(ds, "SUVType") or "BW").upper())
+        return _choose_gml_scale((read_text(ds, "SUVType") or "BW").upper())
     if units in (Unit.CNTS, Unit.PROPCPS):
         return Scale(Unit(units), notes=(f"SUV not computed: Units are {units}.",))
     if not units:

@@ -27,6 +27,18 @@ def read_value(ds: Dataset, keyword: str) -> Any:
         raise _make_unreadable(keyword, "a value of its kind") from cause
 
 
+def read_text(ds: Dataset, keyword: str) -> str:
+    """Return a value as text, empty where it is absent; of several values, all.
+
+    Raises:
+        DatasetUnreadable: it is a sequence, whose items may be anything, or cannot be converted.
+    """
+    value = read_value(ds, keyword)
+    if isinstance(value, Items):
+        raise _make_unreadable(keyword, "text")
+    return "" if value is None else str(value)
+
+
 def read_items(ds: Dataset, keyword: str) -> Sequence[Dataset]:
     """Return the items of a sequence, none where it is absent.
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from celery import Celery
+from celery.signals import setup_logging
 from kombu.exceptions import OperationalError
 from redis import Redis
 from redis.exceptions import RedisError
@@ -138,6 +139,7 @@ def run_worker(node: Node, step: Step) -> None:
     more processes.
     """
     app = build_app(node.settings)
+    setup_logging.connect(_leave_logging)
     served = list_served(step)
     for one in served:
         register_step(app, node, one)
@@ -145,6 +147,11 @@ def run_worker(node: Node, step: Step) -> None:
     app.worker_main(
         [*arguments, "--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "WARNING"]
     )
+
+
+def _leave_logging(**_: object) -> None:
+    """Keep the log as it is; unasked, Celery would give the level of its own loggers, WARNING, to all others."""
+    logging.getLogger("celery").setLevel(logging.WARNING)
 
 
 def register_step(app: Celery, node: Node, step: Step) -> None:

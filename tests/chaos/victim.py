@@ -5,6 +5,7 @@ CHAOS_FAULT is ``POINT:COUNT:SIGNAL:THREAD``, CHAOS_MARK the file that tells tha
 
 import os
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from signal import SIGKILL, Signals
@@ -64,7 +65,14 @@ class Striker:
                 threading.Event().wait(0.05)
 
 
+def _sleep(seconds: float) -> None:
+    threading.Event().wait(seconds)
+
+
 if __name__ == "__main__":
+    if "FAKETIME_TIMESTAMP_FILE" in os.environ:
+        # Python sleeps until a moment of a monotonic clock, which libfaketime mistakes; pynetdicom dies of that.
+        time.sleep = _sleep
     if told := os.environ.pop(VARIABLE, ""):
         mark = os.environ.pop(MARK, "")
         arm(Striker(Fault.parse(told), Path(mark) if mark else None))

@@ -139,8 +139,8 @@ def _list_statuses() -> Rows:
 
 def _list_waits() -> Rows:
     yield "who", "what", "value"
-    yield "listener", "largest PDU taken at all", f"{PDU_LIMIT_BYTES} bytes"
     for who, limits in {"listener": ListenerLimits(), "delivery": Patience(), "retrieval": PATIENCE}.items():
+        yield who, "largest PDU taken at all", f"{PDU_LIMIT_BYTES} bytes"
         for one in fields(limits):
             what, unit = _WAITING[type(limits), one.name]
             yield who, what, f"{_spell_value(getattr(limits, one.name))} {unit}".strip()

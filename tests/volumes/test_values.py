@@ -9,7 +9,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
 
 from fusionnode.errors import DatasetUnreadable
-from fusionnode.volumes.values import read_integers, read_items, read_numbers, read_value, spell_value
+from fusionnode.volumes.values import read_integers, read_items, read_numbers, read_text, read_value, spell_value
 
 
 def _hold(keyword: str, stored: bytes, vr: str = "") -> Dataset:
@@ -25,6 +25,7 @@ def test_what_is_absent_or_empty_is_nothing() -> None:
         assert read_integers(ds, "SliceVector") == []
         assert spell_value(ds, "PixelSpacing") == ""
     assert read_value(Dataset(), "Rows") is None
+    assert read_text(Dataset(), "SOPClassUID") == ""
     assert list(read_items(Dataset(), "DetectorInformationSequence")) == []
 
 
@@ -47,6 +48,12 @@ def test_what_is_not_two_finite_numbers_is_refused(stored: bytes) -> None:
 def test_what_is_no_whole_number_is_refused(stored: bytes, vr: str) -> None:
     with pytest.raises(DatasetUnreadable, match="SliceVector"):
         read_integers(_hold("SliceVector", stored, vr), "SliceVector")
+
+
+def test_a_sequence_where_text_belongs_is_refused_whatever_its_items_hold() -> None:
+    item = bytes.fromhex("feff00e0 08000000 ff00e053 48040000")
+    with pytest.raises(DatasetUnreadable, match="SOPClassUID"):
+        read_text(_hold("SOPClassUID", item, "SQ"), "SOPClassUID")
 
 
 def test_text_where_a_sequence_belongs_is_refused() -> None:
