@@ -21,7 +21,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 @pytest.fixture
 def stack(tmp_path: Path, orthanc: OrthancPacs) -> Iterator[Stack]:
     port = free_port()
-    site = write_site(tmp_path, port, {"pacs": (orthanc.ae_title, orthanc.port)}, lease_seconds=4)
+    site = write_site(tmp_path, port, {"pacs": (orthanc.ae_title, orthanc.port)}, lease_seconds=8)
     with running_stack(site, port) as running:
         yield running
 
