@@ -17,7 +17,8 @@ def find_exposed(path: Path) -> Path | None:
     """Return what lets users who are neither the owner nor in the group read or change ``path``; None if nothing does.
 
     That is ``path`` itself, or a folder on the way to it in which they may put something else in its place. What lies
-    in a folder that they cannot enter is out of their reach, whatever its own mode says; what is not there is too.
+    in a folder that they cannot enter is out of their reach, whatever its own mode says; what is not there
+    yet is judged by where it will lie.
     """
     return _find_open(path, _READ_OR_WRITE | (stat.S_IXOTH if path.is_dir() else 0))
 
@@ -78,12 +79,12 @@ def _name_user(number: int) -> str:
 def _find_open(path: Path, wanted: int) -> Path | None:
     """Return ``path`` where its mode grants others a bit of ``wanted``, or a folder in which they can replace it."""
     try:
-        real = path.resolve(strict=True)
+        real = path.resolve()
         # Behind a link there are two ways, and who can turn either of them has replaced the file.
         ways = dict.fromkeys(way.resolve() for way in (*path.absolute().parents, *real.parents))
-        if real.stat().st_mode & wanted and _is_reached(real):
+        if real.exists() and real.stat().st_mode & wanted and _is_reached(real):
             return path
-        return next((way for way in ways if _is_replaceable_in(way)), None)
+        return next((way for way in ways if way.exists() and _is_replaceable_in(way)), None)
     except OSError:
         return None
 

@@ -49,13 +49,13 @@ def backup(
     site: Site = None,
 ) -> None:
     """Copy ledger and spool into a new folder while the node works."""
-    from fusionnode.index.store import open_ledger
+    from fusionnode.index.migrate import require_ledger
     from fusionnode.worker.backup import back_up
     from fusionnode.worker.commanded import commanded
 
     settings = load_settings(site)
-    # Where no node is, none is begun by telling of it.
-    open_ledger(settings.ledger_url).close()
+    # Where no node is, none is begun by telling of it. Whatever its version: an upgrade begins with a backup.
+    require_ledger(settings.ledger_url)
     with commanded(settings, "backup", str(out.absolute())):
         facts = back_up(settings, out)
     typer.echo(f"{sum(facts['files'].values())} files and the ledger are in {out}")

@@ -47,6 +47,15 @@ def test_what_everybody_may_read_nobody_else_may_change(open_folder: Path, mode:
     refuse_changeable([path, open_folder / "gone"], "The certificate in")
 
 
+def test_what_is_not_there_yet_is_judged_by_where_it_will_lie(open_folder: Path) -> None:
+    trail = open_folder / "audit" / "trail"
+    assert find_exposed(trail) is None
+    open_folder.chmod(0o777)
+    assert find_exposed(trail) == find_changeable(trail) == open_folder
+    open_folder.chmod(0o1777)
+    assert find_exposed(trail) is None
+
+
 @pytest.mark.parametrize(("mode", "exposed"), [(0o700, False), (0o750, False), (0o701, True), (0o755, True)])
 def test_a_folder_is_exposed_where_others_may_even_enter_it(open_folder: Path, mode: int, exposed: bool) -> None:
     spool = open_folder / "spool"

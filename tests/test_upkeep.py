@@ -1,6 +1,8 @@
 """The commands of the upkeep as a user meets them."""
 
 import json
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -113,6 +115,15 @@ def test_who_backed_up_and_put_back_is_in_the_trail_and_that_it_failed(site: Pat
         _run(site, "restore", str(empty))
     _run(site, "restore", copy)
     assert sorted(list_told()) == sorted([*first, ("Command: restore", 0, copy)]), "those of the backup are kept"
+
+
+def test_an_upgrade_that_was_not_migrated_yet_can_be_backed_up(site: Path, tmp_path: Path) -> None:
+    settings = load_settings(site)
+    open_node(settings).ledger.close()
+    with closing(sqlite3.connect(settings.spool / "ledger.sqlite")) as ledger:
+        ledger.execute("UPDATE alembic_version SET version_num = '0000'")
+        ledger.commit()
+    assert "the ledger are in" in _run(site, "backup", str(tmp_path / "copy"))
 
 
 def test_a_backup_where_no_node_is_makes_none(site: Path, tmp_path: Path) -> None:

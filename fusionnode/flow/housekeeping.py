@@ -146,8 +146,9 @@ class Housekeeper:
     def clean(self, now: datetime, observer: ExchangeObserver) -> list[Finding]:
         """Delete what may be deleted at ``now``; return what that was.
 
-        ``observer`` is told of each as soon as it is decided: whatever ends this process later, the files go. What
-        cannot be moved is logged, hinders nothing else, and is tried again the next time.
+        ``observer`` is told of each right after the ledger decided it, before the files go; of what was unusable, which
+        the ledger does not know, after. A process that dies in between leaves the ledger's own event alone. What cannot
+        be moved is logged, hinders nothing else, and is tried again the next time.
 
         Raises:
             Unavailable: the database or the spool is; the next round goes on where this one stopped.

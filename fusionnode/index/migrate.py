@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from contextlib import closing
 from pathlib import Path
 
 from alembic import command
@@ -57,6 +58,21 @@ def check_revision(database: Database) -> None:
             remedy="Run `fusionnode migrate`, or install the version that made the schema if that is newer.",
             found=found,
             needed=needed,
+        )
+
+
+def require_ledger(url: str) -> None:
+    """Return if there is a ledger, of whatever version.
+
+    Raises:
+        LedgerOutdated: the database has no schema at all.
+        LedgerUnavailable: the database cannot be reached.
+    """
+    with closing(Database(url)) as database, database.read() as connection:
+        found = find_revision(connection)
+    if found is None:
+        raise LedgerOutdated(
+            "There is no ledger here.", remedy="Check `database_url` and `spool` of the site file.", found=found
         )
 
 

@@ -162,7 +162,7 @@ def register_step(app: Celery, node: Node, step: Step) -> None:
         runner.warm_up()
 
     def run(job_id: str) -> None:
-        job = runner.run_step(step, job_id)
+        job = runner.run_quietly(step, job_id)
         following = next_step(step)
         if job is not None and following is not None:
             dispatcher.dispatch(following, job_id)

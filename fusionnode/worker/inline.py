@@ -6,7 +6,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from fusionnode.domain.terms import Step
-from fusionnode.errors import Unavailable, format_frames
 from fusionnode.flow.observing import UNOBSERVED, IntakeObserver
 from fusionnode.wiring import Node, build_listener, build_sweeper, name_worker
 from fusionnode.worker.housekeeping import repeat_housekeeping
@@ -91,7 +90,7 @@ class EmbeddedNode:
         if step is Step.FUSE:
             runner.warm_up()
         while not self._stop.is_set():
-            if not _run_quietly(runner, step):
+            if runner.run_quietly(step) is None:
                 self._wake[step].wait(timeout=self._node.settings.settle.sweep_seconds)
                 self._wake[step].clear()
             elif following:
@@ -101,14 +100,3 @@ class EmbeddedNode:
 def _name_roles(step: Step, senders: int) -> list[str]:
     """Return a name for each worker of ``step``: one computes at a time, several send, for each waits for its peers."""
     return [f"{step}-{number}" for number in range(1, senders + 1)] if step is Step.SEND else [step]
-
-
-def _run_quietly(runner: StepRunner, step: Step) -> bool:
-    """Run one step; False when there was nothing to do or the ledger could not be reached."""
-    try:
-        return runner.run_step(step) is not None
-    except Unavailable as unavailable:
-        logger.warning("%s put off: %s", step, unavailable)
-    except Exception as error:
-        logger.error("defect around %s; the lease frees the job: %s", step, format_frames(error))
-    return False

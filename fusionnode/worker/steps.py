@@ -84,6 +84,16 @@ class StepRunner:
             finally:
                 return_free_pages()
 
+    def run_quietly(self, step: Step, job_id: str | None = None) -> Job | None:
+        """Do so whatever happens; None also when the ledger could not be reached. The lease frees the job then."""
+        try:
+            return self.run_step(step, job_id)
+        except Unavailable as unavailable:
+            logger.warning("%s put off: %s", step, unavailable)
+        except Exception as error:
+            logger.error("defect around %s; the lease frees the job: %s", step, format_frames(error))
+        return None
+
     @property
     def _lease_seconds(self) -> float:
         return self.node.settings.work.lease_seconds
@@ -139,7 +149,7 @@ class StepRunner:
         if job.attempts >= limit:
             raise Unavailable(
                 f"The {step} step was begun {job.attempts} times and never ended.",
-                remedy="Look for a worker that was killed (memory?), then run `fusionnode retry`.",
+                remedy="Look for a worker that was killed, as by its unit's MemoryMax; then run `fusionnode retry`.",
             )
 
     def _prepare(self, job: Job, _: Heartbeat) -> Outlook:

@@ -33,7 +33,6 @@ MAY_CATCH_EVERYTHING = {
     "worker/deliver.py",
     "worker/heartbeat.py",
     "worker/housekeeping.py",
-    "worker/inline.py",
     "worker/steps.py",
     "worker/sweeping.py",
 }

@@ -202,8 +202,8 @@ def test_a_silent_worker_s_step_is_free_again(tmp_path: Path) -> None:
     job = queue_job(node, tmp_path)
     assert node.ledger.claim_job(Step.PREPARE, MOMENT, 30, "silent")
     sweeper = build_sweeper(node)
-    released = [sweeper.sweep(MOMENT, monotonic).released for monotonic in (0.0, 30.0, 31.0)]
-    assert [[one.id for one in jobs] for jobs in released] == [[], [], [job.id]]
+    released = [sweeper.sweep(MOMENT, monotonic).released for monotonic in (0, 7, 14, 21, 28, 35)]
+    assert [[one.id for one in jobs] for jobs in released] == [[], [], [], [], [], [job.id]]
     assert node.ledger.find_job(job.id).state is JobState.QUEUED
 
 

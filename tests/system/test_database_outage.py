@@ -61,7 +61,7 @@ def test_a_database_that_goes_away_under_a_worker_costs_a_repetition_and_nothing
         server.start()
         clock.advance(60)
         sweeper = build_sweeper(node)
-        assert [len(sweeper.sweep(clock(), monotonic).released) for monotonic in (0.0, 31.0)] == [0, 1]
+        assert sum(len(sweeper.sweep(clock(), monotonic).released) for monotonic in range(0, 40, 5)) == 1
         assert [runner.run_step(step) is not None for step in (Step.FUSE, Step.SEND)] == [True, True]
         assert node.ledger.find_job(job.id).state is JobState.STORED
         assert node.ledger.count_deliveries(job.id) == (10, 10)

@@ -144,6 +144,21 @@ def test_a_defect_fails_the_job_loudly_without_quoting_foreign_text(
     assert "DOE" not in caplog.text + ended.reason
 
 
+@pytest.mark.parametrize(("trouble", "told"), [(LedgerUnavailable("-"), "put off"), (KeyError("DOE"), "defect")])
+def test_a_step_that_cannot_even_be_claimed_ends_no_worker_and_quotes_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, trouble: Exception, told: str
+) -> None:
+    node = open_test_node(tmp_path)
+
+    def fail(*_: object) -> None:
+        raise trouble
+
+    monkeypatch.setattr(node.ledger, "claim_job", fail)
+    assert _runner(node, Clock()).run_quietly(Step.PREPARE) is None
+    assert told in caplog.text
+    assert "DOE" not in caplog.text
+
+
 def test_a_ledger_that_hiccups_when_the_fusion_is_done_costs_a_repetition_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
