@@ -34,7 +34,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class _Remark:
+class _Undecided:
     """What a probe says that could not tell whether all is well."""
 
     words: str
@@ -45,7 +45,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield Finding("fusionnode", None, __version__)
     for library in _LIBRARIES:
         yield Finding(library, None, importlib.metadata.version(library))
-    probes: list[tuple[str, Callable[[Settings], str | _Remark]]] = [
+    probes: list[tuple[str, Callable[[Settings], str | _Undecided]]] = [
         ("accelerator", _probe_accelerator),
         ("pipelines", _probe_pipelines),
         ("secrets", _probe_secrets),
@@ -67,14 +67,14 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from (Finding(subject, None, words, is_remark=True) for subject, words in list_remarks(settings))
 
 
-def _examine_one(subject: str, probe: Callable[[], str | _Remark]) -> Finding:
+def _examine_one(subject: str, probe: Callable[[], str | _Undecided]) -> Finding:
     try:
         said = probe()
     except FusionNodeError as error:
         return Finding(subject, False, str(error))
     except Exception as error:  # whatever a probe trips over is what the administrator has to hear
         return Finding(subject, False, f"{type(error).__name__}: {error}")
-    return Finding(subject, None, said.words) if isinstance(said, _Remark) else Finding(subject, True, said)
+    return Finding(subject, None, said.words) if isinstance(said, _Undecided) else Finding(subject, True, said)
 
 
 def _probe_accelerator(settings: Settings) -> str:
@@ -155,7 +155,7 @@ def _probe_certificates(settings: Settings) -> str:
     return f"{len(ends)} files; the first to run out is {path}, on {end:%Y-%m-%d}"
 
 
-def _probe_http(settings: Settings, port: int | None) -> str | _Remark:
+def _probe_http(settings: Settings, port: int | None) -> str | _Undecided:
     """Ask the process that serves on ``port`` whether it is ready, if there is one that can be reached from here."""
     if not port:
         return "none; nothing is served"
@@ -169,7 +169,9 @@ def _probe_http(settings: Settings, port: int | None) -> str | _Remark:
         with refusal:
             answered = refusal.read()
     except urllib.error.URLError:
-        return _Remark(f"nothing answers on {host}:{port}; the process does not run, or it does in another container")
+        return _Undecided(
+            f"nothing answers on {host}:{port}; the process does not run, or it does in another container"
+        )
     try:
         checks = json.loads(answered)["checks"]
         trouble = [f"{name}: {one['words']}" for name, one in checks.items() if not one["well"]]
@@ -180,7 +182,7 @@ def _probe_http(settings: Settings, port: int | None) -> str | _Remark:
     return f"{url} is ready"
 
 
-def _probe_sweep_port(settings: Settings) -> str | _Remark:
+def _probe_sweep_port(settings: Settings) -> str | _Undecided:
     if not settings.broker_url.get_secret_value():
         return "not used; the node works embedded"
     return _probe_http(settings, settings.http.sweep_port)

@@ -254,6 +254,9 @@ class JobStore(Store):
 
     def release_leases(self, leases: Collection[Lease], now: datetime) -> list[Job]:
         """Return the jobs of those leases that are still the same to their waiting state; return those jobs."""
+        if not leases:
+            # As in nearly every round of a sweep, which shall not keep writers waiting for nothing.
+            return []
         silent = {lease.job_id: lease for lease in leases}
         # Whoever renews at this moment, or releases as well, has it.
         held = select(*_COLUMNS).where(JobRow.id.in_(sorted(silent)), JobRow.state.in_(_AT_WORK))

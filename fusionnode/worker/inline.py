@@ -1,6 +1,5 @@
 """The embedded default: listener, sweep and the workers of every step as threads of one process. No broker."""
 
-import logging
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -11,8 +10,6 @@ from fusionnode.wiring import Node, build_listener, build_sweeper, name_worker
 from fusionnode.worker.housekeeping import repeat_housekeeping
 from fusionnode.worker.steps import StepRunner, next_step
 from fusionnode.worker.sweeping import enter_reports, repeat_sweep
-
-logger = logging.getLogger(__name__)
 
 
 class EmbeddedNode:
